@@ -1,0 +1,492 @@
+/*
+ * module.c - what a program consists of: its image, inside libraries, dlopen'ed modules
+ *
+ * Images are opened once and kept while calf is loaded.  A library is inside (an
+ * instance of its own for each process) when it is one of PostgreSQL's or keeps
+ * process state (calls.def says which); every other library is the host's and
+ * shared.
+ *
+ * A symbol is looked for as the dynamic linker would: the program, the inside
+ * libraries, the module itself, then calls.def in the place of libc, then the
+ * host's libraries that the image names.  What is in the host's libc but has no
+ * row in calls.def is not found: that stops the load.
+ *
+ * Not done: dlclose() unmapping before the process ends, RTLD_NEXT, symbol versions.
+ */
+#include "kernel.h"
+
+#include <dlfcn.h>
+#include <link.h>
+
+struct module {
+    struct module *next;
+    struct instance *in;
+    char *path;
+    int refs;
+};
+
+/* ---- images and the host's libraries: once for all kernels ------------------------- */
+
+static pthread_mutex_t images_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the two lists */
+static struct image_entry {
+    struct image_entry *next;
+    struct image *image;
+} * images;
+static struct host_library {
+    struct host_library *next;
+    char *name;
+    void *handle;
+} * host_libraries;
+
+static int image_get(const char *path, struct image **out, char *err, size_t errsize)
+{
+    struct image_entry *e;
+    struct stat st;
+    int rc = 0;
+
+    *out = NULL;
+    if (stat(path, &st) < 0) {
+        rc = -errno;
+        snprintf(err, errsize, "open image %s: %s", path, strerror(errno));
+        return rc;
+    }
+    pthread_mutex_lock(&images_lock);
+    for (e = images; e; e = e->next)
+        if (image_is(e->image, st.st_dev, st.st_ino,
+                     st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec))
+            break;
+    if (!e) {
+        e = calloc(1, sizeof(*e));
+        CHECK(e);
+        rc = image_open(path, &e->image, err, errsize);
+        if (rc < 0) {
+            free(e);
+            e = NULL;
+        } else {
+            e->next = images;
+            images = e;
+        }
+    }
+    pthread_mutex_unlock(&images_lock);
+    if (e)
+        *out = e->image;
+    return rc;
+}
+
+/* The host's handle for a library, or NULL: dlerror() says why. */
+static void *host_library(const char *name)
+{
+    struct host_library *l;
+
+    pthread_mutex_lock(&images_lock);
+    for (l = host_libraries; l && strcmp(l->name, name) != 0; l = l->next)
+        ;
+    if (!l) {
+        void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+
+        if (handle) {
+            l = malloc(sizeof(*l));
+            CHECK(l && (l->name = strdup(name)));
+            l->handle = handle;
+            l->next = host_libraries;
+            host_libraries = l;
+        }
+    }
+    pthread_mutex_unlock(&images_lock);
+    return l ? l->handle : NULL;
+}
+
+/* Where the host keeps a library that must be an instance. */
+static int host_library_path(const char *name, char *out, size_t size)
+{
+    void *handle = host_library(name);
+    struct link_map *map;
+
+    if (!handle || dlinfo(handle, RTLD_DI_LINKMAP, &map) < 0)
+        return -ENOENT;
+    snprintf(out, size, "%s", map->l_name);
+    return 0;
+}
+
+static bool is_libc(const char *path)
+{
+    const char *base = strrchr(path, '/');
+
+    base = base ? base + 1 : path;
+    return strncmp(base, "libc.so", 7) == 0 || strncmp(base, "ld-linux", 8) == 0 ||
+           strncmp(base, "libpthread.so", 13) == 0 || strncmp(base, "libdl.so", 8) == 0 ||
+           strncmp(base, "librt.so", 8) == 0;
+}
+
+/* ---- symbols ------------------------------------------------------------------------- */
+
+static void *in_host_libraries(struct instance *in, const char *name)
+{
+    for (int i = 0; i < in->nneeded; i++) {
+        Dl_info info;
+        void *handle, *addr;
+
+        if (calls_library_is_inside(in->needed[i]) || !(handle = host_library(in->needed[i])))
+            continue;
+        addr = dlsym(handle, name);
+        if (addr && !(dladdr(addr, &info) && is_libc(info.dli_fname)))
+            return addr;
+    }
+    return NULL;
+}
+
+static int resolve(void *ctx, struct instance *in, const char *name, void *copy,
+                   struct symbol_answer *out)
+{
+    struct program *g = ctx;
+    struct instance *where;
+    bool is_tls = false;
+    void *addr;
+
+    /* a COPY is the program's own definition of a library's object: look past the program */
+    for (int i = copy ? 1 : 0; i < g->ninstances; i++) {
+        where = g->list[i];
+        addr = instance_symbol(where, name, &out->size, &is_tls);
+        if (addr)
+            goto inside;
+    }
+    where = in;
+    if (!copy && (addr = instance_symbol(in, name, &out->size, &is_tls)))
+        goto inside;
+    if (calls_resolve(g, name, copy, &out->addr, &out->per_process))
+        return 1;
+    addr = in_host_libraries(in, name);
+    if (!addr && g->main)
+        addr = in_host_libraries(g->main, name);
+    out->addr = addr;
+    return addr != NULL;
+inside:
+    out->addr = addr;
+    out->per_process = true;
+    if (is_tls)
+        out->tls_id = where->tls_id;
+    return 1;
+}
+
+/*
+ * The host's unwinder finds the frames of what the host's linker loaded.  A module written in
+ * C++ throws through it, so its frames are announced (libgcc's __register_frame).
+ */
+static void announce_frames(struct instance *in, const char *function)
+{
+    void (*announce)(void *);
+
+    for (int i = 0; in->eh_frame && i < in->nneeded; i++) {
+        if (strncmp(in->needed[i], "libgcc_s.so", 11) != 0 &&
+            strncmp(in->needed[i], "libstdc++.so", 12) != 0)
+            continue;
+        announce = (void (*)(void *))dlsym(host_library(in->needed[i]), function);
+        if (announce)
+            announce(in->eh_frame);
+        return;
+    }
+}
+
+/* ---- loading ---------------------------------------------------------------------------- */
+
+static int load(struct proc *p, struct program *g, const char *path, bool main,
+                struct instance **out, char *err, size_t errsize);
+
+static bool loaded(struct program *g, const char *soname)
+{
+    for (int i = 0; i < g->ninstances; i++)
+        if (g->list[i]->soname && strcmp(g->list[i]->soname, soname) == 0)
+            return true;
+    return false;
+}
+
+static int load_needed(struct proc *p, struct program *g, struct instance *in, char *err,
+                       size_t errsize)
+{
+    for (int i = 0; i < in->nneeded; i++) {
+        const char *name = in->needed[i];
+        struct instance *lib;
+        char path[PATH_MAX * 2];
+        int rc;
+
+        if (!calls_library_is_inside(name)) {
+            if (!host_library(name)) {
+                snprintf(err, errsize, "%s needs %s: %s", in->image->path, name, dlerror());
+                return -ENOENT;
+            }
+            continue;
+        }
+        if (loaded(g, name))
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", p->kernel->lib_dir, name);
+        if (access(path, R_OK) < 0 && host_library_path(name, path, sizeof(path)) < 0) {
+            snprintf(err, errsize, "%s needs %s, which is neither in %s nor on this system",
+                     in->image->path, name, p->kernel->lib_dir);
+            return -ENOENT;
+        }
+        rc = load(p, g, path, false, &lib, err, errsize);
+        if (rc < 0)
+            return rc;
+    }
+    return 0;
+}
+
+/* Maps, adds to the program, loads what it needs, relocates.  Constructors run later. */
+static int load(struct proc *p, struct program *g, const char *path, bool main,
+                struct instance **out, char *err, size_t errsize)
+{
+    struct image *im;
+    struct instance *in;
+    int at, rc = image_get(path, &im, err, errsize);
+
+    if (rc < 0)
+        return rc;
+    if (g->ninstances == MAX_INSTANCES) {
+        snprintf(err, errsize, "%s: more than %d modules in one process", path, MAX_INSTANCES);
+        return -ENOMEM;
+    }
+    rc = instance_map(im, &in, err, errsize);
+    if (rc < 0)
+        return rc;
+    if (in->tls_size && main) {
+        snprintf(err, errsize, "image %s has thread-local variables in the program itself", path);
+        instance_unmap(in);
+        return -ENOEXEC;
+    }
+    at = g->ninstances;
+    in->tls_id = at + 1;
+    g->list[at] = in;
+    if (main)
+        g->main = in;
+    atomic_store(&g->ninstances, at + 1);
+    rc = load_needed(p, g, in, err, errsize);
+    if (rc == 0)
+        rc = instance_relocate(in, resolve, g, err, errsize);
+    if (rc < 0) { /* with what it had pulled in */
+        int n = g->ninstances;
+
+        atomic_store(&g->ninstances, at);
+        while (n-- > at)
+            instance_unmap(g->list[n]);
+        return rc;
+    }
+    announce_frames(in, "__register_frame");
+    *out = in;
+    return 0;
+}
+
+static void construct(struct instance *in, int argc, char **argv, char **envp)
+{
+    if (in->init)
+        in->init();
+    for (size_t i = 0; i < in->ninit; i++)
+        in->init_array[i](argc, argv, envp);
+}
+
+/* What a run begins with and its end throws away. */
+static void program_resources(struct program *g)
+{
+    g->heap = heap_create();
+    g->stdio = stdio_create();
+    g->misc = misc_create();
+    env_init(g, g->envp);
+    g->data = (struct procdata){.optind_ = 1,
+                                .opterr_ = 1,
+                                .optopt_ = '?',
+                                .environ_ = g->data.environ_,
+                                .stdin_ = stdio_std(g->stdio, 0),
+                                .stdout_ = stdio_std(g->stdio, 1),
+                                .stderr_ = stdio_std(g->stdio, 2),
+                                .progname_full_ = g->argc ? g->argv[0] : g->exe};
+    g->data.progname_ = strrchr(g->data.progname_full_, '/');
+    g->data.progname_ = g->data.progname_ ? g->data.progname_ + 1 : g->data.progname_full_;
+}
+
+/* A program that was used before only needs its data as at first. */
+int program_load(struct proc *p, struct program *g, char *err, size_t errsize)
+{
+    int rc = 0;
+
+    program_resources(g);
+    if (!g->main) {
+        rc = load(p, g, g->exe, true, &g->main, err, errsize);
+        g->nown = g->ninstances;
+        return rc;
+    }
+    for (int i = 0; i < g->nown && rc == 0; i++)
+        rc = instance_reset(g->list[i], resolve, g, err, errsize);
+    return rc;
+}
+
+/* Unmaps the instances from `first` on. */
+void program_unload(struct program *g, int first)
+{
+    int n = g->ninstances;
+
+    atomic_store(&g->ninstances, first);
+    while (n-- > first) {
+        announce_frames(g->list[n], "__deregister_frame");
+        instance_unmap(g->list[n]);
+    }
+}
+
+/* Is the file still what the idle program was made of? */
+bool program_is_current(const struct program *g)
+{
+    struct stat st;
+
+    return stat(g->exe, &st) == 0 &&
+           image_is(g->main->image, st.st_dev, st.st_ino,
+                    st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec);
+}
+
+/* Constructors: libraries first, then the program. */
+void program_init(struct program *g)
+{
+    for (int i = g->ninstances - 1; i >= 0; i--)
+        construct(g->list[i], g->argc, g->argv, g->envp);
+}
+
+bool program_has_text(struct program *g, uintptr_t pc)
+{
+    for (int i = 0; i < g->ninstances; i++)
+        if (instance_contains_text(g->list[i], pc))
+            return true;
+    return false;
+}
+
+/* ---- dlopen --------------------------------------------------------------------------------- */
+
+static void set_error(struct program *g, const char *text)
+{
+    snprintf(g->dlerror_text, sizeof(g->dlerror_text), "%s", text);
+    g->dlerror_set = true;
+}
+
+static struct module *add_module(struct program *g, struct instance *in, const char *path)
+{
+    struct module *m = calloc(1, sizeof(*m));
+
+    CHECK(m && (m->path = strdup(path)));
+    m->in = in;
+    m->refs = 1;
+    m->next = g->modules;
+    g->modules = m;
+    return m;
+}
+
+void *sys_dlopen(const char *path, int flags)
+{
+    struct proc *p = gate_enter();
+    struct program *g = p->prog;
+    char abs[PATH_MAX * 2], err[512], *real;
+    struct instance *in;
+    struct module *m = NULL;
+    int before = g->ninstances;
+
+    (void)flags;
+    path_absolute(abs, sizeof(abs), path ? path : g->exe);
+    real = realpath(abs, NULL);
+    for (m = g->modules; m && strcmp(m->path, real ? real : abs) != 0; m = m->next)
+        ;
+    if (m) {
+        m->refs++;
+    } else if (!path) {
+        m = add_module(g, g->main, g->exe);
+    } else if (!real) {
+        snprintf(err, sizeof(err), "%s: cannot open shared object file: %s", path, strerror(errno));
+        set_error(g, err);
+    } else if (load(p, g, real, false, &in, err, sizeof(err)) < 0) {
+        set_error(g, err);
+    } else {
+        m = add_module(g, in, real);
+    }
+    free(real);
+    gate_leave(p);
+    if (m && m->refs == 1 && path)
+        for (int i = g->ninstances - 1; i >= before; i--)
+            construct(g->list[i], g->argc, g->argv, g->envp);
+    return m;
+}
+
+void *sys_dlsym(void *handle, const char *name)
+{
+    struct proc *p = self();
+    struct program *g = p->prog;
+    char err[256];
+    void *addr = NULL;
+
+    if (handle == RTLD_DEFAULT)
+        for (int i = 0; i < g->ninstances && !addr; i++)
+            addr = instance_symbol(g->list[i], name, NULL, NULL);
+    else if (handle != RTLD_NEXT)
+        addr = instance_symbol(((struct module *)handle)->in, name, NULL, NULL);
+    if (!addr) {
+        snprintf(err, sizeof(err), "%s: undefined symbol: %s",
+                 handle == RTLD_DEFAULT || handle == RTLD_NEXT ? g->exe
+                                                               : ((struct module *)handle)->path,
+                 name);
+        set_error(g, err);
+    }
+    return addr;
+}
+
+/* The module stays mapped until the process ends, as glibc keeps what it may still need. */
+int sys_dlclose(void *handle)
+{
+    struct module *m = handle;
+
+    if (m->refs > 1)
+        m->refs--;
+    return 0;
+}
+
+char *sys_dlerror(void)
+{
+    struct program *g = self()->prog;
+
+    if (!g->dlerror_set)
+        return NULL;
+    g->dlerror_set = false;
+    return g->dlerror_text;
+}
+
+void modules_release(struct program *g)
+{
+    while (g->modules) {
+        struct module *m = g->modules;
+
+        g->modules = m->next;
+        free(m->path);
+        free(m);
+    }
+    for (int i = 0; i < g->ninstances; i++) {
+        free(g->tls[i]);
+        g->tls[i] = NULL;
+    }
+}
+
+/* ---- thread-local variables of modules: one block per process ----------------------------------
+ */
+
+struct tls_index {
+    size_t module, offset;
+};
+
+void *sys___tls_get_addr(struct tls_index *ti)
+{
+    struct program *g = self()->prog;
+    size_t at = ti->module - 1;
+    struct instance *in = g->list[at];
+
+    if (!g->tls[at]) {
+        size_t align = in->tls_align < sizeof(void *) ? sizeof(void *) : in->tls_align;
+        void *mem;
+
+        CHECK(posix_memalign(&mem, align, in->tls_size) == 0);
+        memset(mem, 0, in->tls_size);
+        memcpy(mem, in->tls_init, in->tls_filesz);
+        g->tls[at] = mem;
+    }
+    return g->tls[at] + ti->offset;
+}

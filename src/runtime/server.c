@@ -1,0 +1,363 @@
+/*
+ * server.c - a cluster served by this process: creating, starting, running beside, stopping
+ *
+ * The postmaster is a process of a kernel of its own; its children are that
+ * kernel's.  Every refusal that can be known is made before anything in the
+ * directory changes.
+ */
+#include "runtime.h"
+
+#include "../kernel/kernel.h"
+
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+
+#define SUPERUSER "postgres"
+#define ENV_MAX 4096
+
+extern char **environ;
+
+struct server {
+    struct kernel *kernel;
+    struct install install;
+    char dir[PATH_MAX], socket_dir[PATH_MAX];
+    int lock_fd;
+    pid_t postmaster;
+    char *env[ENV_MAX];
+    char env_own[4][PATH_MAX + 16];
+};
+
+/* ---- what is in the directory? ------------------------------------------------- */
+
+enum found { FOUND_NOTHING, FOUND_CLUSTER, FOUND_ERROR };
+
+static enum found look(const char *dir, int major, struct error *err)
+{
+    char path[PATH_MAX + 32], version[32] = "";
+    struct dirent *e;
+    bool empty = true;
+    DIR *d = opendir(dir);
+    FILE *f;
+
+    if (!d && errno == ENOENT)
+        return FOUND_NOTHING;
+    if (!d) {
+        fail(err, "cannot read the data directory %s: %s", dir, strerror(errno));
+        return FOUND_ERROR;
+    }
+    while ((e = readdir(d)))
+        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
+            empty = false;
+    closedir(d);
+    if (empty)
+        return FOUND_NOTHING;
+    snprintf(path, sizeof(path), "%s/PG_VERSION", dir);
+    f = fopen(path, "re");
+    if (!f || !fgets(version, sizeof(version), f) || atoi(version) <= 0) {
+        fail(err,
+             "%s is not a PostgreSQL data directory (no PG_VERSION) and is not empty; name "
+             "another directory",
+             dir);
+        if (f)
+            fclose(f);
+        return FOUND_ERROR;
+    }
+    fclose(f);
+    version[strcspn(version, "\n")] = '\0';
+    if (atoi(version) != major) {
+        fail(err,
+             "%s was made by PostgreSQL %s, and this calf has PostgreSQL %d; open it with a "
+             "calf of that version, or dump and restore it",
+             dir, version, major);
+        return FOUND_ERROR;
+    }
+    if (access(dir, W_OK) < 0) {
+        fail(err, "the data directory %s is not writable: %s", dir, strerror(errno));
+        return FOUND_ERROR;
+    }
+    return FOUND_CLUSTER;
+}
+
+/* The socket must fit, and nobody may answer on it. */
+static int check_socket(const char *dir, struct error *err)
+{
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    char path[PATH_MAX + 32];
+    int fd, rc;
+
+    if (access(dir, W_OK | X_OK) < 0)
+        return fail(err, "cannot write to the socket directory %s: %s", dir, strerror(errno));
+    snprintf(path, sizeof(path), "%s/.s.PGSQL." SERVER_PORT, dir);
+    if (strlen(path) >= sizeof(un.sun_path))
+        return fail(err,
+                    "the socket path %s has %zu bytes, and the system allows %zu; name a "
+                    "shorter directory with --socket",
+                    path, strlen(path), sizeof(un.sun_path) - 1);
+    memcpy(un.sun_path, path, strlen(path) + 1);
+    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&un, sizeof(un));
+    if (fd >= 0)
+        close(fd);
+    if (rc == 0)
+        return fail(err,
+                    "another server answers on the socket %s; stop it, or name another "
+                    "directory with --socket",
+                    path);
+    return 0;
+}
+
+/* ---- processes ------------------------------------------------------------------ */
+
+static void make_environment(struct server *s)
+{
+    int n = 0;
+
+    for (char **e = environ; *e && n < ENV_MAX - 8; e++)
+        if (strncmp(*e, "PGDATA=", 7) && strncmp(*e, "PGHOST=", 7) && strncmp(*e, "PGPORT=", 7) &&
+            strncmp(*e, "PGUSER=", 7) && strncmp(*e, "PGDATABASE=", 11))
+            s->env[n++] = *e;
+    snprintf(s->env_own[0], sizeof(s->env_own[0]), "PGHOST=%s", s->socket_dir);
+    snprintf(s->env_own[1], sizeof(s->env_own[1]), "PGPORT=" SERVER_PORT);
+    snprintf(s->env_own[2], sizeof(s->env_own[2]), "PGUSER=" SUPERUSER);
+    snprintf(s->env_own[3], sizeof(s->env_own[3]), "PGDATABASE=postgres");
+    for (int i = 0; i < 4; i++)
+        s->env[n++] = s->env_own[i];
+    s->env[n] = NULL;
+}
+
+static pid_t start_program(struct server *s, char *const argv[], const int fds[3], bool postmaster,
+                           struct error *err)
+{
+    char path[PATH_MAX + 64];
+    char *list[64];
+    pid_t pid;
+    int n = 0;
+
+    snprintf(path, sizeof(path), "%s/%s", s->install.bin, argv[0]);
+    if (strchr(argv[0], '/') || access(path, X_OK) < 0)
+        return fail(err, "no program %s in %s", argv[0], s->install.bin);
+    while (argv[n] && n < 63) {
+        list[n] = n ? argv[n] : path;
+        n++;
+    }
+    if (argv[n])
+        return fail(err, "%s: more than 62 arguments", argv[0]);
+    list[n] = NULL;
+    pid = kernel_spawn(s->kernel, &(struct spawn){.path = path,
+                                                  .argv = list,
+                                                  .envp = s->env,
+                                                  .fds = {fds[0], fds[1], fds[2]},
+                                                  .shows_host_pid = postmaster});
+    if (pid < 0)
+        return fail(err, "cannot start %s: %s", path, strerror(-pid));
+    return pid;
+}
+
+/* initdb in this process; what it prints goes to a file in memory and is shown when it fails. */
+static int create_cluster(struct server *s, struct error *err)
+{
+    char *argv[] = {"initdb",
+                    "-D",
+                    s->dir,
+                    "-U",
+                    SUPERUSER,
+                    "--encoding=UTF8",
+                    "--locale=C.UTF-8",
+                    "--auth-local=trust",
+                    "--auth-host=scram-sha-256",
+                    "--no-instructions",
+                    NULL};
+    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out = memfd_create("initdb", MFD_CLOEXEC);
+    pid_t pid = start_program(s, argv, (int[]){null, out, out}, false, err);
+    int status = pid < 0 ? -1 : kernel_wait(s->kernel, pid), rc = 0;
+
+    if (pid < 0) {
+        rc = -1;
+    } else if (status != 0) {
+        char text[900];
+        off_t size = lseek(out, 0, SEEK_END), from = size > 800 ? size - 800 : 0;
+        ssize_t n = pread(out, text, sizeof(text) - 1, from);
+
+        text[n > 0 ? n : 0] = '\0';
+        rc = fail(err, "initdb could not create the cluster in %s:\n%s", s->dir, text);
+    }
+    close(null);
+    close(out);
+    return rc;
+}
+
+/*
+ * What the postmaster says of itself in line 8 of postmaster.pid (pidfile.h).  A file
+ * that a dead server left says "ready" as well, maybe with our own pid: it is known by
+ * its time of change.
+ */
+static bool is_ready(const struct server *s, const struct stat *left)
+{
+    char path[PATH_MAX + 32], line[PATH_MAX];
+    bool ready = false;
+    struct stat st;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/postmaster.pid", s->dir);
+    f = fopen(path, "re");
+    if (f && fstat(fileno(f), &st) == 0 && st.st_ino == left->st_ino &&
+        st.st_ctim.tv_sec == left->st_ctim.tv_sec && st.st_ctim.tv_nsec == left->st_ctim.tv_nsec) {
+        fclose(f);
+        return false;
+    }
+    for (int n = 1; f && fgets(line, sizeof(line), f); n++)
+        ready = n == 8 && strncmp(line, "ready", 5) == 0;
+    if (f)
+        fclose(f);
+    return ready;
+}
+
+static int start_postmaster(struct server *s, const struct server_options *o, struct error *err)
+{
+    char pidfile[PATH_MAX + 32];
+    struct stat left = {0};
+    /* local connections are trusted, so only our user may connect; a setting may say otherwise */
+    char *argv[62] = {"postgres",
+                      "-D",
+                      s->dir,
+                      "-k",
+                      s->socket_dir,
+                      "-h",
+                      "",
+                      "-p",
+                      SERVER_PORT,
+                      "-c",
+                      "unix_socket_permissions=0700"};
+    int n = 11, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    for (int i = 0; o->settings && o->settings[i]; i++) {
+        if (n > 58) {
+            close(null);
+            return fail(err, "more than 23 settings; put them into postgresql.conf");
+        }
+        argv[n++] = "-c";
+        argv[n++] = (char *)o->settings[i];
+    }
+    snprintf(pidfile, sizeof(pidfile), "%s/postmaster.pid", s->dir);
+    stat(pidfile, &left);
+    s->postmaster = start_program(s, argv, (int[]){null, o->log_fd, o->log_fd}, true, err);
+    close(null);
+    if (s->postmaster < 0)
+        return -1;
+    while (!is_ready(s, &left)) {
+        struct timespec ms = {0, 1000000};
+
+        if (kernel_is_zombie(s->kernel, s->postmaster)) {
+            kernel_wait(s->kernel, s->postmaster);
+            s->postmaster = 0;
+            return fail(err, "PostgreSQL did not start on %s; its messages say why", s->dir);
+        }
+        nanosleep(&ms, NULL);
+    }
+    return 0;
+}
+
+/* ---- the interface ------------------------------------------------------------------ */
+
+static void release(struct server *s)
+{
+    if (s->kernel)
+        kernel_destroy(s->kernel);
+    if (s->lock_fd >= 0)
+        close(s->lock_fd);
+    free(s);
+}
+
+int server_start(const struct install *in, const struct server_options *o, struct server **out,
+                 struct error *err)
+{
+    struct server *s = calloc(1, sizeof(*s));
+    bool created = false;
+    enum found found;
+    pid_t stale;
+
+    *out = NULL;
+    CHECK(s);
+    s->lock_fd = -1;
+    s->install = *in;
+    found = look(o->dir, in->major, err);
+    if (found == FOUND_ERROR)
+        goto failed;
+    if (found == FOUND_NOTHING) {
+        created = mkdir(o->dir, 0700) == 0;
+        if (!created && errno != EEXIST) {
+            fail(err, "cannot create the data directory %s: %s", o->dir, strerror(errno));
+            goto failed;
+        }
+    }
+    if (!realpath(o->dir, s->dir) ||
+        !realpath(o->socket_dir ? o->socket_dir : o->dir, s->socket_dir)) {
+        fail(err, "cannot open %s: %s", s->dir[0] ? o->socket_dir : o->dir, strerror(errno));
+        goto failed;
+    }
+    s->lock_fd = lock_directory(s->dir, &stale, err);
+    if (s->lock_fd < 0 || check_socket(s->socket_dir, err) < 0)
+        goto failed;
+    s->kernel = kernel_create(in->bin, in->lib);
+    s->kernel->stale_pid = stale;
+    make_environment(s);
+    if (found == FOUND_NOTHING) {
+        if (!o->quiet)
+            fprintf(stderr, "calf: creating a new cluster in %s ...\n", s->dir);
+        if (create_cluster(s, err) < 0)
+            goto failed;
+        created = false;
+    }
+    if (start_postmaster(s, o, err) < 0)
+        goto failed;
+    *out = s;
+    return 0;
+failed:
+    if (created)
+        rmdir(o->dir);
+    release(s);
+    return -1;
+}
+
+void server_signal_stop(struct server *s, enum stop_mode mode)
+{
+    static const int signals[] = {SIGTERM, SIGINT, SIGQUIT};
+
+    kernel_kill(s->kernel, s->postmaster, signals[mode]);
+}
+
+void server_reload(struct server *s)
+{
+    kernel_kill(s->kernel, s->postmaster, SIGHUP);
+}
+
+int server_wait(struct server *s)
+{
+    int status = kernel_wait(s->kernel, s->postmaster);
+
+    release(s);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+}
+
+const char *server_socket_dir(const struct server *s)
+{
+    return s->socket_dir;
+}
+
+pid_t server_run(struct server *s, char *const argv[], const int fds[3], struct error *err)
+{
+    return start_program(s, argv, fds, false, err);
+}
+
+int server_run_wait(struct server *s, pid_t pid)
+{
+    return kernel_wait(s->kernel, pid);
+}
+
+void server_run_kill(struct server *s, pid_t pid, int sig)
+{
+    kernel_kill(s->kernel, pid, sig);
+}

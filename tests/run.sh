@@ -1,0 +1,56 @@
+#!/bin/bash
+# run.sh [--all] - every test; a closing line adds up those of the suites.
+#
+# A suite is a command that ends with a line 'N passed, N failed'.  What it
+# printed before stands in build/tests/NAME.log and is shown when it failed.
+# --all adds what takes long: PostgreSQL 15 and 18, Debian's own extension modules.
+set -u
+cd "$(dirname "$0")/.."
+mkdir -p build/tests
+passed=0 failed=0 broken=()
+
+suite() { # suite NAME COMMAND...
+    local name=$1 log=build/tests/${1//[ \/]/-}.log started=$SECONDS line rc
+    shift
+    "$@" >"$log" 2>&1 </dev/null
+    rc=$?
+    line=$(grep -E '^[0-9]+ passed, [0-9]+ failed$' "$log" | tail -n 1)
+    printf '%-16s %s (%d s)\n' "$name" "${line:-did not finish, exit code $rc}" $((SECONDS - started))
+    if [ -n "$line" ]; then
+        passed=$((passed + ${line%% *}))
+        line=${line#*, }
+        failed=$((failed + ${line%% *}))
+    fi
+    if [ -z "$line" ] || [ $rc != 0 ]; then
+        broken+=("$name")
+        [ -n "$line" ] || failed=$((failed + 1))
+        grep -v '^ok ' "$log" | tail -n 60 | sed 's/^/    /'
+    fi
+}
+
+major=${PG_MAJOR:-17}
+calf=build/calf
+[ "$major" = 17 ] || calf=build/calf$major
+export CALF=$PWD/$calf
+
+make -s -C tests/os OUT=../../build/tests/os native || exit 1
+suite tidy tests/tidy.sh
+suite unit tests/unit/run.sh
+suite 'os native' tests/os/run.sh native
+suite 'os inside' tests/os/run.sh inside
+suite runtime tests/runtime/run.sh
+suite server tests/server/run.sh
+for s in core isolation plpgsql contrib; do
+    suite "pg $s" tests/pg/run.sh "$major" "$s"
+done
+if [ "${1-}" = --all ]; then
+    for m in 15 18; do
+        suite "pg$m build" bash -c "make PG_MAJOR=$m all && echo '1 passed, 0 failed'"
+        CALF=$PWD/build/calf$m suite "pg$m core" tests/pg/run.sh $m core
+    done
+    CALF=$PWD/build/calf15 suite 'pg15 debs' tests/pg/debs.sh
+fi
+
+[ ${#broken[@]} = 0 ] || echo "failed: ${broken[*]}; the logs are in build/tests"
+echo "$passed passed, $failed failed"
+[ ${#broken[@]} = 0 ] && [ $failed = 0 ]
