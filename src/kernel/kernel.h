@@ -167,7 +167,8 @@ struct program {
     char *exe; /* absolute path of the image */
     char dlerror_text[512];
     bool dlerror_set;
-    struct misc *misc; /* results of localtime() and friends (misc.c) */
+    volatile bool trapped; /* its text may not be executed: program_set_trap() */
+    struct misc *misc;     /* results of localtime() and friends (misc.c) */
     int argc;
     char **argv, **envp;
 };
@@ -199,7 +200,6 @@ struct proc {
     _Atomic uint64_t blocked;
     struct vsigaction act[NSIG_];
     _Atomic int in_gate; /* > 0: the kernel runs; deliveries wait for the gate's end */
-    _Atomic bool retry;  /* the timekeeper must kick again: host code was interrupted */
     _Atomic uint64_t
         waited; /* signals that kick although blocked: sigwait() or a signalfd waits for them */
     int pdeathsig;
@@ -310,7 +310,6 @@ void futex_wake(void *word, int n);
 int64_t now_ns(void);
 void timekeeper_start(struct kernel *k);
 void timekeeper_stop(struct kernel *k);
-void timer_request_retry(struct proc *p);
 
 /* ---- fd.c ---------------------------------------------------------------- */
 struct file *file_new(enum file_kind kind, int host, int flags); /* owns `host` */
@@ -443,6 +442,7 @@ bool program_is_current(const struct program *g);
 void modules_release(struct program *g);
 void program_init(struct program *g);
 bool program_has_text(struct program *g, uintptr_t pc);
+void program_set_trap(struct program *g, bool set);
 /* 1: found, 0: unknown */
 int calls_resolve(struct program *g, const char *name, void *copy, void **addr, bool *per_process);
 void calls_trace_init(void);

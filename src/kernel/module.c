@@ -355,6 +355,19 @@ bool program_has_text(struct program *g, uintptr_t pc)
     return false;
 }
 
+/*
+ * Stop the program where the host's code returns to it: the first instruction faults (signal.c).
+ * Called by signal handlers of the carrier.
+ */
+void program_set_trap(struct program *g, bool set)
+{
+    int n = g->ninstances;
+
+    g->trapped = set;
+    for (int i = 0; i < n; i++)
+        CHECK(instance_set_executable(g->list[i], !set) == 0);
+}
+
 /* ---- dlopen --------------------------------------------------------------------------------- */
 
 static void set_error(struct program *g, const char *text)

@@ -242,6 +242,8 @@ static void program_retire(struct kernel *k, struct program *g)
 {
     int n = 0;
 
+    if (g->trapped)
+        program_set_trap(g, false);
     program_clean(g);
     program_unload(g, g->nown);
     madvise(g->stack, STACK_SIZE - IDLE_STACK, MADV_DONTNEED);

@@ -8,8 +8,9 @@
  *  - it computes inside an image: the handler runs right there, on its stack;
  *  - it is anywhere else in a gate: the gate's end delivers;
  *  - it is in a library of the host (malloc in ICU, say): running a handler
- *    there could leave the host's locks held for ever, so the timekeeper kicks
- *    again until it is met elsewhere.
+ *    there could leave the host's locks held for ever.  So the text of its images
+ *    loses the right to be executed: where the host's code returns to it, it
+ *    faults, and the fault kicks again.
  *
  * Faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL) of a carrier are signals of its
  * process; those of other threads go to whoever handled them before.
@@ -181,10 +182,12 @@ static void on_kick(int sig, siginfo_t *info, void *context)
     }
     if (!deliverable(p) || atomic_load(&p->in_gate) > 0)
         return;
-    if (p->prog && !p->forked_from && program_has_text(p->prog, *pc))
+    if (!p->prog || p->forked_from) /* its start, or the end of the fork window, delivers */
+        return;
+    if (program_has_text(p->prog, *pc))
         deliver(p);
-    else
-        timer_request_retry(p);
+    else if (!p->threads) /* the trap would be for all its threads; so the next gate delivers */
+        program_set_trap(p->prog, true);
     errno = saved;
 }
 
@@ -220,6 +223,12 @@ static void on_fault(int sig, siginfo_t *info, void *context)
     struct proc *p = self();
     struct sigaction *before = &fault_before[sig];
 
+    if (sig == SIGSEGV && p && p->prog && info->si_code == SEGV_ACCERR &&
+        info->si_addr == (void *)regs[REG_RIP] && program_has_text(p->prog, regs[REG_RIP])) {
+        program_set_trap(p->prog, false);
+        kick(p); /* heard when this handler has returned */
+        return;
+    }
     if (p && on_main_thread() && info->si_code > 0) {
         void (*handler)(int) = p->act[sig].handler;
         bool catch =
@@ -253,6 +262,7 @@ static void init_once(void)
     sigaction(kick_signal, &sa, NULL);
     sa.sa_sigaction = on_fault;
     sa.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
+    sigaddset(&sa.sa_mask, kick_signal);
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
         sigaction(faults[i], &sa, &fault_before[faults[i]]);
 }

@@ -1,5 +1,5 @@
 /*
- * timer.c - the timekeeper of a kernel: setitimer() and second kicks
+ * timer.c - the timekeeper of a kernel: setitimer() and sleeping
  *
  * One thread per kernel sleeps until the nearest alarm of any process.  Timers
  * are deadlines in the process, not timers of the host, so they do not care
@@ -8,8 +8,6 @@
 #include "kernel.h"
 
 #include <sys/syscall.h>
-
-#define RETRY_NS 200000 /* how soon a process met in host code is kicked again */
 
 int64_t now_ns(void)
 {
@@ -25,13 +23,6 @@ static void nudge(struct kernel *k)
     futex_wake(&k->timer_seq, 1);
 }
 
-/* Called from the kick handler: only atomics and one futex call. */
-void timer_request_retry(struct proc *p)
-{
-    atomic_store(&p->retry, true);
-    nudge(p->kernel);
-}
-
 /* Fires what is due; returns the next deadline, 0 for none. */
 static int64_t fire_due(struct kernel *k)
 {
@@ -42,10 +33,6 @@ static int64_t fire_due(struct kernel *k)
     for (struct proc *p = k->procs; p; p = p->next) {
         if (atomic_load(&p->state) == PROC_ZOMBIE)
             continue;
-        if (atomic_load(&p->retry)) {
-            atomic_store(&p->retry, false);
-            kick(p); /* sets retry again if met in the wrong place again */
-        }
         if (!p->alarm_at_ns)
             continue;
         if (p->alarm_at_ns <= now) {
@@ -64,12 +51,11 @@ static int64_t fire_due(struct kernel *k)
 static void *timekeeper(void *arg)
 {
     struct kernel *k = arg;
-    int64_t last_retry = 0;
 
     pthread_setname_np(pthread_self(), "calf-timer");
     for (;;) {
         unsigned seq = atomic_load(&k->timer_seq);
-        int64_t next, now;
+        int64_t next;
         struct timespec ts;
 
         pthread_mutex_lock(&k->timer_lock);
@@ -77,14 +63,7 @@ static void *timekeeper(void *arg)
         pthread_mutex_unlock(&k->timer_lock);
         if (stop)
             return NULL;
-        now = now_ns();
-        if (now - last_retry < RETRY_NS) { /* do not spin on a process that stays in host code */
-            struct timespec pause = {0, RETRY_NS};
-
-            nanosleep(&pause, NULL);
-        }
         next = fire_due(k);
-        last_retry = now_ns();
         ts = (struct timespec){next / 1000000000, next % 1000000000};
         syscall(SYS_futex, &k->timer_seq, 9 | 128, seq, next ? &ts : NULL, NULL, ~0U);
     }

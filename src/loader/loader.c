@@ -408,6 +408,20 @@ bool instance_contains_text(const struct instance *in, uintptr_t pc)
     return pc >= base + in->image->text_lo && pc < base + in->image->text_hi;
 }
 
+int instance_set_executable(struct instance *in, bool yes)
+{
+    for (int i = 0; i < in->image->ehdr.e_phnum; i++) {
+        const Elf64_Phdr *ph = &in->image->phdr[i];
+        char *from = in->base + PAGE_DOWN(ph->p_vaddr);
+
+        if (ph->p_type == PT_LOAD && ph->p_flags & PF_X &&
+            mprotect(from, in->base + PAGE_UP(ph->p_vaddr + ph->p_memsz) - from,
+                     PROT_READ | (yes ? PROT_EXEC : 0)) < 0)
+            return -errno;
+    }
+    return 0;
+}
+
 /* ---- symbols ------------------------------------------------------------- */
 
 static const Elf64_Sym *lookup_gnu(struct instance *in, const char *name)

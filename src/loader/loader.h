@@ -103,5 +103,7 @@ void *instance_symbol(struct instance *in, const char *name, size_t *size, bool 
 char *instance_data(struct instance *in, size_t *size);
 void instance_unmap(struct instance *in); /* NULL allowed */
 bool instance_contains_text(const struct instance *in, uintptr_t pc);
+/* May its text be executed?  As mapped it may.  0 or -errno; safe in a signal handler. */
+int instance_set_executable(struct instance *in, bool yes);
 
 #endif
