@@ -22,7 +22,7 @@ packages=(
 )
 case ${1-} in
     run) ;;
-    '')  packages+=(clang clang-format) ;; # the tidy test
+    '')  packages+=(clang clang-format openssl) ;; # the tidy test, TLS's
     *)   packages=("$@") ;;
 esac
 

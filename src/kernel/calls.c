@@ -188,14 +188,15 @@ int calls_resolve(struct program *g, const char *name, void *copy, void **addr, 
 }
 
 /*
- * Libraries that are instances: PostgreSQL's own, and readline, which owns the
- * terminal, signals and standard streams of the program that uses it.
+ * Libraries that are instances: PostgreSQL's own; readline, which owns the
+ * terminal, signals and standard streams of the program that uses it; zlib, whose
+ * gzopen() and gzdopen() read and write descriptors of the program.
  */
 bool calls_library_is_inside(const char *soname)
 {
     static const char *const inside[] = {"libpq.so",      "libecpg.so",     "libecpg_compat.so",
                                          "libpgtypes.so", "libreadline.so", "libhistory.so",
-                                         "libedit.so"};
+                                         "libedit.so",    "libz.so"};
 
     for (size_t i = 0; i < sizeof(inside) / sizeof(inside[0]); i++)
         if (strncmp(soname, inside[i], strlen(inside[i])) == 0)

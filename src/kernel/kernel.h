@@ -235,8 +235,8 @@ struct kernel {
     struct program *idle_programs; /* kernel.lock: ended, reset and ready to run again */
     char image_dir[PATH_MAX];      /* programs in this directory run inside */
     char lib_dir[PATH_MAX];        /* PostgreSQL's own libraries */
-    pid_t stale_pid; /* kill() says ESRCH for it: left by a dead host (runtime/lock.c) */
-    uid_t uid;       /* what processes are told they run as */
+    pid_t stale_pids[2]; /* kill() says ESRCH for them: left by dead hosts (runtime/lock.c) */
+    uid_t uid;           /* what processes are told they run as */
     gid_t gid;
     uid_t real_uid;
     mode_t host_umask;
@@ -443,6 +443,7 @@ void modules_release(struct program *g);
 void program_init(struct program *g);
 bool program_has_text(struct program *g, uintptr_t pc);
 void program_set_trap(struct program *g, bool set);
+void *library_symbol(const char *name); /* of a library that an image has brought into the host */
 /* 1: found, 0: unknown */
 int calls_resolve(struct program *g, const char *name, void *copy, void **addr, bool *per_process);
 void calls_trace_init(void);

@@ -96,6 +96,18 @@ static void *host_library(const char *name)
     return l ? l->handle : NULL;
 }
 
+void *library_symbol(const char *name)
+{
+    void *addr = NULL;
+
+    pthread_mutex_lock(&images_lock);
+    for (struct host_library *l = host_libraries; l && !addr; l = l->next)
+        addr = dlsym(l->handle, name);
+    pthread_mutex_unlock(&images_lock);
+    CHECK(addr);
+    return addr;
+}
+
 /* Where the host keeps a library that must be an instance. */
 static int host_library_path(const char *name, char *out, size_t size)
 {

@@ -12,8 +12,9 @@
  *    loses the right to be executed: where the host's code returns to it, it
  *    faults, and the fault kicks again.
  *
- * Faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL) of a carrier are signals of its
- * process; those of other threads go to whoever handled them before.
+ * Faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, and the SIGABRT of a library's abort())
+ * of a carrier are signals of its process; those of other threads go to whoever
+ * handled them before.
  *
  * Not done: stopping and continuing (job control), queued siginfo.
  */
@@ -29,7 +30,7 @@ static __thread struct proc *current __attribute__((tls_model("initial-exec")));
 static __thread bool secondary __attribute__((tls_model("initial-exec")));
 static struct sigaction fault_before[NSIG_];
 static pthread_once_t once = PTHREAD_ONCE_INIT;
-static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL};
+static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 struct proc *self(void)
 {
@@ -57,6 +58,7 @@ void set_secondary(void)
 _Noreturn void check_failed(const char *what, const char *file, int line)
 {
     fprintf(stderr, "calf: internal error: %s:%d: CHECK(%s) failed\n", file, line, what);
+    set_self(NULL); /* ends the host: what we know of our processes is wrong */
     abort();
 }
 
@@ -229,7 +231,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
         kick(p); /* heard when this handler has returned */
         return;
     }
-    if (p && on_main_thread() && info->si_code > 0) {
+    if (p && on_main_thread() && (info->si_code > 0 || sig == SIGABRT)) {
         void (*handler)(int) = p->act[sig].handler;
         bool catch =
             handler != SIG_DFL && handler != SIG_IGN && !(atomic_load(&p->blocked) & SIGBIT(sig));
@@ -439,7 +441,7 @@ int sys_sigwait(const sigset_t *set, int *sig)
 /* The host and its threads must never be hit by a stray pid; that the host lives may be asked. */
 static int kill_host(struct kernel *k, pid_t pid, int sig)
 {
-    if (pid == k->stale_pid)
+    if (pid == k->stale_pids[0] || pid == k->stale_pids[1])
         return -ESRCH;
     if (syscall(SYS_tgkill, getpid(), pid, 0) == 0)
         return pid == getpid() && sig == 0 ? 0 : -ESRCH;

@@ -81,13 +81,18 @@ static enum found look(const char *dir, int major, struct error *err)
     return FOUND_CLUSTER;
 }
 
-/* The socket must fit, and nobody may answer on it. */
-static int check_socket(const char *dir, struct error *err)
+/*
+ * The socket must fit, and nobody may answer on it.  Where nobody does, the pid in the lock file
+ * beside it (miscinit.c) is nobody's either, whatever lives under that number: *stale, 0 for none.
+ */
+static int check_socket(const char *dir, pid_t *stale, struct error *err)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     char path[PATH_MAX + 32];
     int fd, rc;
+    FILE *f;
 
+    *stale = 0;
     if (access(dir, W_OK | X_OK) < 0)
         return fail(err, "cannot write to the socket directory %s: %s", dir, strerror(errno));
     snprintf(path, sizeof(path), "%s/.s.PGSQL." SERVER_PORT, dir);
@@ -106,6 +111,12 @@ static int check_socket(const char *dir, struct error *err)
                     "another server answers on the socket %s; stop it, or name another "
                     "directory with --socket",
                     path);
+    strcat(path, ".lock");
+    f = fopen(path, "re");
+    if (f && fscanf(f, "%d", stale) != 1)
+        *stale = 0;
+    if (f)
+        fclose(f);
     return 0;
 }
 
@@ -277,7 +288,7 @@ int server_start(const struct install *in, const struct server_options *o, struc
     struct server *s = calloc(1, sizeof(*s));
     bool created = false;
     enum found found;
-    pid_t stale;
+    pid_t stale[2];
 
     *out = NULL;
     CHECK(s);
@@ -298,11 +309,11 @@ int server_start(const struct install *in, const struct server_options *o, struc
         fail(err, "cannot open %s: %s", s->dir[0] ? o->socket_dir : o->dir, strerror(errno));
         goto failed;
     }
-    s->lock_fd = lock_directory(s->dir, &stale, err);
-    if (s->lock_fd < 0 || check_socket(s->socket_dir, err) < 0)
+    s->lock_fd = lock_directory(s->dir, &stale[0], err);
+    if (s->lock_fd < 0 || check_socket(s->socket_dir, &stale[1], err) < 0)
         goto failed;
     s->kernel = kernel_create(in->bin, in->lib);
-    s->kernel->stale_pid = stale;
+    memcpy(s->kernel->stale_pids, stale, sizeof(stale));
     make_environment(s);
     if (found == FOUND_NOTHING) {
         if (!o->quiet)

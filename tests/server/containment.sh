@@ -49,6 +49,7 @@ check 'a bad pointer given to libc'      crashes libc  'was terminated by signal
 check 'a stack that overflows'           crashes stack 'was terminated by signal 11'
 check 'raise(SIGSEGV)'                   crashes raise 'was terminated by signal 11'
 check 'abort()'                          crashes abort 'was terminated by signal 6'
+check 'abort() in a library of the host' crashes free  'was terminated by signal 6'
 check 'an illegal instruction'           crashes trap  'was terminated by signal 4'
 check 'SIGKILL for itself'               crashes kill  'was terminated by signal 9'
 check 'a PANIC'                          crashes panic 'was terminated by signal 6'

@@ -123,7 +123,21 @@ END
     is 'select 1' 1
     stop_server
 }
+socket_names_another() { # the socket's lock file, in a directory of its own
+    local other
+    start_server "$scratch/data"
+    kill_server
+    rm "$scratch/data/postmaster.pid"
+    sleep 1000 &
+    other=$!
+    sed -i "1s/.*/$other/" "$socket/.s.PGSQL.5432.lock"
+    start_server "$scratch/data"
+    is 'select 1' 1
+    stop_server
+    kill $other
+}
 if [ -z "${CALF_SERVE:-}" ]; then
+    check 'a stale socket lock file that names another live process' socket_names_another
     check 'a stale postmaster.pid that names another live process' names_another
     check 'a stale postmaster.pid that names the new process itself' names_itself
 fi

@@ -353,6 +353,39 @@ stops() {
 }
 check 'SIGTERM under load stops it cleanly' stops TERM
 
+# Relative names are the data directory's for the server, psql's directory for psql.
+tls() {
+    local dir=$scratch/home/tls conn
+    start_server "$dir"
+    stop_server
+    openssl req -new -x509 -days 2 -nodes -subj /CN=localhost -keyout "$dir/server.key" -out "$dir/server.crt" \
+        -addext subjectAltName=DNS:localhost -addext basicConstraints=critical,CA:TRUE
+    openssl dhparam -dsaparam -out "$dir/dh.pem" 2048
+    openssl req -new -nodes -subj /CN=postgres -keyout "$scratch/home/me.key" -out "$scratch/home/me.csr"
+    openssl x509 -req -in "$scratch/home/me.csr" -CA "$dir/server.crt" -CAkey "$dir/server.key" -days 2 \
+        -out "$scratch/home/me.crt"
+    cp "$dir/server.crt" "$scratch/home/ca.crt"
+    chmod 600 "$dir/server.key" "$scratch/home/me.key"
+    echo 'hostssl all all 127.0.0.1/32 cert' >"$dir/pg_hba.conf"
+    echo 'local all all trust' >>"$dir/pg_hba.conf"
+    [ "$who" != user ] || give_away "$dir"
+    start_server "$dir" -c ssl=on -c ssl_ca_file=server.crt -c ssl_dh_params_file=dh.pem \
+        -c ssl_min_protocol_version=TLSv1.2 -c listen_addresses=127.0.0.1 -c port="$tls_port"
+    cd "$scratch/home"
+    conn="host=localhost hostaddr=127.0.0.1 port=$tls_port sslmode=verify-full sslrootcert=ca.crt"
+    conn+=" sslcert=me.crt sslkey=me.key"
+    is 'select ssl from pg_stat_ssl where pid = pg_backend_pid()' t "$conn"
+    is 'select ssl from pg_stat_ssl where pid = pg_backend_pid()' t "$conn ssl_max_protocol_version=TLSv1.2"
+    fails sql 'select 1' "${conn/ca.crt/me.crt}" 2>"$scratch/message"
+    grep -q 'certificate verify failed' "$scratch/message"
+    sql 'create extension dblink' -h "$socket" -p "$tls_port"
+    [ -n "${CALF_SERVE:-}" ] || # libpq inside: the names are the client program's
+        [ "$("$calf" psql "$scratch/home/other" -XAtq -c "\\c '$conn'" -c 'select ssl from pg_stat_ssl where pid = pg_backend_pid()')" = t ]
+    stop_server
+}
+tls_port=$((20000 + $$ % 20000))
+check 'TLS with relative names, DH parameters and client certificates' tls
+
 archive() {
     mkdir "$scratch/home/wal"
     chmod 777 "$scratch/home/wal"

@@ -78,6 +78,22 @@ dump() {
 }
 check 'pg_dump gives what the native one gives, and pg_restore takes it' dump
 
+# zlib reads and writes descriptors itself; 5 is one of the host's that no program may reach.
+gzip_streams() {
+    local base
+    timeout "$deadline" "$calf" run "$data" pg_dump -Z 5 >"$scratch/dump.gz" 5>"$scratch/victim"
+    gunzip -c "$scratch/dump.gz" | grep -v 'restrict ' | diff - <(grep -v 'restrict ' "$scratch/native.sql")
+    inside pg_dump -Fd -Z gzip:9 -f "$scratch/gz.dir"
+    gunzip -t "$scratch"/gz.dir/*.dat.gz
+    inside pg_restore -f - "$scratch/gz.dir" | grep -c 'COPY public' | grep -qx 4
+    timeout "$deadline" "$calf" run "$data" pg_basebackup -Ft -z -X fetch -c fast -D - \
+        >"$scratch/base.tar.gz" 5>"$scratch/victim"
+    base=$(tar -tzf "$scratch/base.tar.gz")
+    grep -qx PG_VERSION <<<"$base"
+    [ ! -s "$scratch/victim" ]
+}
+check 'gzip streams of pg_dump and pg_basebackup' gzip_streams
+
 maintenance() {
     inside vacuumdb -j 3 -z --all
     inside reindexdb --all
