@@ -26,14 +26,11 @@
 #endif
 
 #define PAGE 4096UL
-#define SLOT_SIZE (1UL << 32)
-#define SLOT_FIRST (0x1000UL << 32) /* far from where programs, libraries and stacks are */
 #ifdef __SANITIZE_THREAD__
 #define SLOT_TRIES 0 /* its shadow memory knows no such addresses */
 #else
-#define SLOT_TRIES 64
+#define SLOT_TRIES 8
 #endif
-#define SLOTS 8192UL
 #define SLOT_GRAIN (1UL << 20)
 #define PAGE_DOWN(x) ((x) & ~(PAGE - 1))
 #define PAGE_UP(x) (((x) + PAGE - 1) & ~(PAGE - 1))
@@ -139,7 +136,7 @@ int image_open(const char *path, struct image **out, char *err, size_t errsize)
     }
     rc = check_segments(im, st.st_size, err, errsize);
     im->slot_offset = atomic_fetch_add(&offset, (im->span + SLOT_GRAIN - 1) & ~(SLOT_GRAIN - 1)) %
-                          (SLOT_SIZE - (im->span & (SLOT_SIZE - 1)) - PAGE) &
+                          (ARCH_SLOT_SIZE - (im->span & (ARCH_SLOT_SIZE - 1)) - PAGE) &
                       ~(SLOT_GRAIN - 1);
 out:
     if (rc < 0)
@@ -291,20 +288,20 @@ static int prepare_shared(struct instance *in, char *err, size_t errsize)
 }
 
 /*
- * Address space for an instance.  Processors predict branches by the low bits of an address:
- * where the same code of two instances differs only above them, one trains the predictor for
- * the other, as it is between processes that were forked.  Worth a fifth of the user time when
- * sessions take turns on a core.  Different images differ in the low bits (slot_offset).
+ * Address space for an instance.  Processors predict branches by a hash of some bits of an address:
+ * where the same code of two instances has the same hash, one trains the predictor for the other,
+ * as it is between processes that were forked.  Worth a fifth of the user time when sessions take
+ * turns on a core.  arch_slot() knows addresses that differ so; different images differ in the low
+ * bits (slot_offset).
  */
-static char *reserve(const struct image *im)
+static char *reserve(struct image *im)
 {
-    static _Atomic unsigned long next;
     const size_t span = im->span;
     const int flags = MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE;
     char *mem;
 
     for (int tries = 0; tries < SLOT_TRIES; tries++) {
-        uintptr_t at = SLOT_FIRST + next++ % SLOTS * SLOT_SIZE + im->slot_offset;
+        uintptr_t at = arch_slot(im->next_slot++) + im->slot_offset;
 
         mem = mmap((void *)at, span, PROT_NONE, flags | MAP_FIXED_NOREPLACE, -1, 0);
         if (mem == (char *)at)

@@ -32,9 +32,10 @@ struct image {
     Elf64_Ehdr ehdr;
     Elf64_Phdr phdr[IMAGE_MAX_PHDR];
     size_t slot_offset; /* low bits of every instance's base; differ between images */
-    size_t span;        /* bytes of address space of one instance, whole pages */
-    size_t data_off;    /* first writable page; [data_off, span) is private to an instance */
-    size_t relro_end;   /* [data_off, relro_end) is constant after relocation */
+    _Atomic unsigned next_slot;
+    size_t span;      /* bytes of address space of one instance, whole pages */
+    size_t data_off;  /* first writable page; [data_off, span) is private to an instance */
+    size_t relro_end; /* [data_off, relro_end) is constant after relocation */
     uintptr_t text_lo, text_hi; /* executable part, relative to the base */
     uint64_t dev;
     uint64_t ino;
