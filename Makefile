@@ -18,13 +18,14 @@ B := build
 # A calf for another PostgreSQL than the default has objects of its own.
 O := $(B)/obj$(PG_MAJOR)$(SANITIZE:%=-%)
 CALF := $(if $(SANITIZE),$(O)/calf,$(if $(filter 17,$(PG_MAJOR)),$(B)/calf,$(B)/calf$(PG_MAJOR)))
+LIB := $(if $(SANITIZE),$(O),$(B))/libcalf.so
 EXEC := $(if $(SANITIZE),$(O)/calf-exec,$(B)/calf-exec)
 
 CC = gcc
 CFLAGS ?= -O2 -g
 # -fno-omit-frame-pointer: perf and gdb walk from an image through the kernel
 WARN := -Wall -Wextra -Werror
-FLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-omit-frame-pointer \
+FLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-omit-frame-pointer -fPIC -fvisibility=hidden \
 	-DCALF_PG_MAJOR=$(PG_MAJOR) -DCALF_VERSION='"$(VERSION)"'
 # The stacks of processes are left by jumps, which stack instrumentation cannot follow.
 SANITIZE_address := -fsanitize=address --param asan-stack=0
@@ -34,9 +35,11 @@ FLAGS += $(SANITIZE_$(SANITIZE))
 
 KERNEL := $(wildcard src/loader/*.c src/kernel/*.c) src/kernel/context_x86_64.S
 RUNTIME := $(wildcard src/runtime/*.c)
+API := $(wildcard src/api/*.c)
+PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 
-all: pg $(CALF) $(EXEC)
+all: pg $(CALF) $(EXEC) $(LIB)
 
 # ---- PostgreSQL: pg/ knows what to do; seconds when nothing changed ---------------------------
 
@@ -67,10 +70,52 @@ $(EXEC): $(call obj,$(KERNEL) tests/os/calf-exec.c)
 	@echo "  ld $@"
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -ldl -pthread
 
+# ---- libcalf: calf.h and libpq's API ---------------------------------------------------------------
+
+SONAME := libcalf.so.0
+# libpq's functions that have a namesake in src/api/libpq.c
+LIBPQ_BEGINS := PQconnectdb PQconnectStart PQconnectdbParams PQconnectStartParams PQsetdbLogin PQping \
+	PQpingParams
+LIBPQ_SYSTEM := getaddrinfo freeaddrinfo gai_strerror connect close
+
+$(call obj,$(API)): FLAGS += -I$(PG)/pgsql/include
+$(call obj,$(API)): | pg
+
+# libpq and what it needs of PostgreSQL's own libraries as one object, in which only its API is global
+$(O)/libpq.o: Makefile | pg
+	@mkdir -p $(@D)
+	@echo "  ld $@"
+	@ld -r -o $@ --whole-archive $(PG)/objects/src/interfaces/libpq/libpq.a --no-whole-archive \
+		$(PG)/objects/src/common/libpgcommon_shlib.a $(PG)/objects/src/port/libpgport_shlib.a
+	@sed -n 's/^\([A-Za-z_0-9]*\);$$/\1/p' $(PG)/objects/src/interfaces/libpq/exports.list >$(O)/libpq.api
+	@sed 's/^\($(subst $() ,\|,$(strip $(LIBPQ_BEGINS)))\)$$/libpq_\1/' $(O)/libpq.api >$(O)/libpq.global
+	@objcopy $(foreach f,$(LIBPQ_BEGINS),--redefine-sym $(f)=libpq_$(f)) \
+		$(foreach f,$(LIBPQ_SYSTEM),--redefine-sym $(f)=calf_libpq_$(f)) $@
+	@objcopy --keep-global-symbols=$(O)/libpq.global $@
+
+$(LIB): $(call obj,$(KERNEL) $(RUNTIME) $(API)) $(O)/libpq.o include/calf.h
+	@echo "  ld $@"
+	@{ echo '{ global:'; sed -n 's/.*\b\(calf_[a-z_]*\)(.*/\1;/p' include/calf.h | grep -v '^calf_db' | sort -u; \
+		sed 's/$$/;/' $(O)/libpq.api; echo 'local: *; };'; } >$(O)/libcalf.map
+	@$(CC) $(FLAGS) $(CFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$(O)/libcalf.map \
+		-Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic $(filter %.o,$^) -o $@ -lssl -lcrypto -lm -ldl -pthread
+	@ln -sf $(@F) $(dir $@)$(SONAME)
+
 # the tests of src/runtime: hosts of their own
 $(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME)) $(O)/tests/runtime/%.o
 	@mkdir -p $(@D)
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -ldl -pthread
+
+# programs that use libcalf as anybody would
+define use_libcalf
+@mkdir -p $(@D)
+@$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -I$(PG)/pgsql/include $< \
+	-o $@ -L$(B) -lcalf -Wl,-rpath,$(CURDIR)/$(B) -pthread
+endef
+$(B)/tests/api/%: tests/api/%.c tests/api/api_test.h include/calf.h $(LIB)
+	$(use_libcalf)
+$(B)/examples/%: examples/%.c include/calf.h $(LIB)
+	$(use_libcalf)
 
 -include $(wildcard $(O)/*/*.d $(O)/*/*/*.d)
 
@@ -80,7 +125,7 @@ run: all
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(CALF) psql demo; \
 	else exec $(CALF) psql demo -X -f docs/tour.sql; fi
 
-HOSTS := $(patsubst %.c,$(B)/%,$(wildcard tests/runtime/*.c))
+HOSTS := $(patsubst %.c,$(B)/%,$(wildcard tests/runtime/*.c tests/api/*.c examples/*.c))
 
 test: all $(HOSTS)
 	@pg/deps.sh

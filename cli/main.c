@@ -50,7 +50,7 @@ static int misuse(const char *what, const char *arg)
     return 2;
 }
 
-static int refuse(const struct error *err)
+static int refuse(const struct calf_error *err)
 {
     fprintf(stderr, "calf: %s\n", err->text);
     return 1;
@@ -88,7 +88,7 @@ static void show_log(int fd)
         fprintf(stderr, "%.*s", (int)strnlen(text, sizeof(text)), text);
 }
 
-static int start(struct request *r, struct server **s, struct error *err)
+static int start(struct request *r, struct server **s, struct calf_error *err)
 {
     struct install in;
     int small = -1, rc;
@@ -99,7 +99,7 @@ static int start(struct request *r, struct server **s, struct error *err)
         FILE *f = fopen(r->log, "ae");
 
         if (!f)
-            return fail(err, "cannot open the log file %s", r->log);
+            return fail(err, CALF_ACCESS, "cannot open the log file %s", r->log);
         r->server.log_fd = fileno(f);
     } else if (r->quiet) {
         r->server.log_fd = small = small_log();
@@ -132,7 +132,7 @@ static void *wait_for_server(void *arg)
 static int serve(struct request *r)
 {
     struct waiter w = {.main = pthread_self()};
-    struct error err;
+    struct calf_error err;
     sigset_t set;
     pthread_t thread;
     int sig, stops = 0;
@@ -144,7 +144,7 @@ static int serve(struct request *r)
            server_socket_dir(w.server));
     fflush(stdout);
     if (pthread_create(&thread, NULL, wait_for_server, &w) != 0)
-        return fail(&err, "no thread"), refuse(&err);
+        return fail(&err, CALF_SYSTEM, "no thread"), refuse(&err);
     while (sigwait(&set, &sig) == 0 && !w.done) {
         if (sig == SIGHUP)
             server_reload(w.server);
@@ -178,7 +178,7 @@ static void *wait_for_program(void *arg)
 static int run(struct request *q, char *const argv[])
 {
     struct runner r = {.main = pthread_self()};
-    struct error err;
+    struct calf_error err;
     sigset_t set;
     pthread_t thread;
     int sig, stops = 0;

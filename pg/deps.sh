@@ -22,7 +22,8 @@ packages=(
 )
 case ${1-} in
     run) ;;
-    '')  packages+=(clang clang-format openssl) ;; # the tidy test, TLS's
+    '')  packages+=(clang clang-format openssl # the tests of tidiness, of TLS, of users of libpq
+                    postgresql-client-15 python3-psycopg2 libdbd-pg-perl ruby-pg php-cli php-pgsql) ;;
     *)   packages=("$@") ;;
 esac
 

@@ -39,6 +39,7 @@ suite unit tests/unit/run.sh
 suite 'os native' tests/os/run.sh native
 suite 'os inside' tests/os/run.sh inside
 suite runtime tests/runtime/run.sh
+suite api tests/api/run.sh
 suite server tests/server/run.sh
 for s in core isolation plpgsql contrib; do
     suite "pg $s" tests/pg/run.sh "$major" "$s"

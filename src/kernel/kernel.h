@@ -73,6 +73,7 @@ enum file_kind {
     FILE_HOST,    /* read and written through its own host descriptor: pipe, tty, O_APPEND file */
     FILE_REGULAR, /* a regular file: own position, host descriptor shared by (dev, ino, flags) */
     FILE_SOCKET,
+    FILE_INBOX,    /* listens where the host hands connections in: a pipe of host descriptors */
     FILE_EPOLL,    /* the host's epoll set, and a list of signalfds */
     FILE_SIGNALFD, /* readable while a signal of sigmask is pending; no host descriptor */
 };
@@ -248,6 +249,8 @@ struct kernel {
     int64_t timer_next_ns; /* timer_lock: when the timekeeper wakes by itself, 0: never */
     struct shm_table *shm;
     struct hostfiles *hostfiles;
+    struct proc *inbox_owner; /* kernel.lock: who listens on INBOX; NULL: nobody */
+    int inbox[2];             /* kernel.lock: the pipe, -1: none yet */
 };
 
 /* The running process.  Ask afresh after anything that can block. */
@@ -275,8 +278,8 @@ _Noreturn void fork_return(void *carrier_sp, void *to, const void *from, size_t 
 
 /* ---- signal.c ------------------------------------------------------------ */
 extern int kick_signal; /* the one real-time signal calf uses */
-void signals_init(void);
-void signal_thread_setup(void);
+void signals_hold(void);
+void signals_release(void);
 int signal_post(struct proc *p, int sig);   /* from any thread; kernel.lock may be held */
 void epoll_set_free(struct epoll_set *set); /* poll.c */
 ssize_t signalfd_read(struct file *f, void *buf, size_t size);
@@ -416,6 +419,20 @@ int kernel_wait(struct kernel *k, pid_t pid); /* wait status of a spawned progra
 bool kernel_is_zombie(struct kernel *k, pid_t pid);
 int kernel_kill(struct kernel *k, pid_t pid, int sig);
 void kernel_destroy(struct kernel *k); /* kills what still runs */
+
+/* ---- socket.c ------------------------------------------------------------- */
+/*
+ * The abstract address (unix(7)) on which a server finds connections that its host hands in.
+ * Nothing in the file system, nobody outside can reach it, and it has no name to collide.
+ */
+#define INBOX_DIR "calf"
+#define INBOX INBOX_DIR "/"
+void inbox_close(struct kernel *k); /* kernel.lock held: what was not accepted is closed */
+/* A connection to the server inside: a host descriptor, close-on-exec, or -errno. */
+int kernel_connect(struct kernel *k);
+/* Give the server inside a connected socket, as if it had accepted it.  Takes `fd`.  0 or -errno.
+ */
+int kernel_hand_in(struct kernel *k, int fd);
 
 /* ---- spawn.c: programs outside -------------------------------------------- */
 bool command_is_inside(struct kernel *k, const char *path, char out[PATH_MAX]);

@@ -125,6 +125,8 @@ static void announce(struct proc *p)
         if (c->pdeathsig)
             signal_post(c, c->pdeathsig);
     }
+    if (k->inbox_owner == p)
+        inbox_close(k);
     atomic_store(&p->tid, 0);
     atomic_store(&p->state, PROC_ZOMBIE);
     if (p->parent) {
@@ -932,7 +934,7 @@ struct kernel *kernel_create(const char *image_dir, const char *lib_dir)
     struct kernel *k = calloc(1, sizeof(*k));
 
     CHECK(k);
-    signals_init();
+    signals_hold();
     calls_trace_init();
     pthread_mutex_init(&k->lock, NULL);
     pthread_mutex_init(&k->timer_lock, NULL);
@@ -945,6 +947,7 @@ struct kernel *kernel_create(const char *image_dir, const char *lib_dir)
     k->uid = k->real_uid ? k->real_uid : PSEUDO_UID;
     k->gid = getegid();
     k->host_umask = host_umask();
+    k->inbox[0] = k->inbox[1] = -1;
     k->shm = shm_create();
     k->hostfiles = hostfiles_create();
     timekeeper_start(k);
@@ -1047,5 +1050,6 @@ void kernel_destroy(struct kernel *k)
     timekeeper_stop(k);
     shm_destroy(k->shm);
     hostfiles_destroy(k->hostfiles);
+    signals_release();
     free(k);
 }

@@ -29,7 +29,8 @@ int kick_signal;
 static __thread struct proc *current __attribute__((tls_model("initial-exec")));
 static __thread bool secondary __attribute__((tls_model("initial-exec")));
 static struct sigaction fault_before[NSIG_];
-static pthread_once_t once = PTHREAD_ONCE_INIT;
+static pthread_mutex_t host_lock = PTHREAD_MUTEX_INITIALIZER; /* the host's dispositions */
+static int users;                                             /* kernels */
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
 
 struct proc *self(void)
@@ -250,10 +251,14 @@ static void on_fault(int sig, siginfo_t *info, void *context)
         sigaction(sig, before, NULL); /* and fault again */
 }
 
-static void init_once(void)
+/* Our handlers are there while a kernel is. */
+void signals_hold(void)
 {
     struct sigaction sa = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_NODEFER};
 
+    pthread_mutex_lock(&host_lock);
+    if (users++ > 0)
+        goto out;
     for (kick_signal = SIGRTMAX - 1; kick_signal > SIGRTMIN; kick_signal--) {
         struct sigaction old;
 
@@ -267,11 +272,30 @@ static void init_once(void)
     sigaddset(&sa.sa_mask, kick_signal);
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
         sigaction(faults[i], &sa, &fault_before[faults[i]]);
+out:
+    pthread_mutex_unlock(&host_lock);
 }
 
-void signals_init(void)
+static void give_back(int sig, const struct sigaction *before)
 {
-    pthread_once(&once, init_once);
+    struct sigaction now;
+
+    if (sigaction(sig, NULL, &now) == 0 &&
+        (now.sa_sigaction == on_kick || now.sa_sigaction == on_fault))
+        sigaction(sig, before, NULL); /* else the host has set its own since */
+}
+
+void signals_release(void)
+{
+    static const struct sigaction nobody = {.sa_handler = SIG_DFL};
+
+    pthread_mutex_lock(&host_lock);
+    if (--users == 0) {
+        give_back(kick_signal, &nobody);
+        for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
+            give_back(faults[i], &fault_before[faults[i]]);
+    }
+    pthread_mutex_unlock(&host_lock);
 }
 
 /* The mask of every carrier: only the kick and real faults come through. */

@@ -60,14 +60,104 @@ static const struct sockaddr *translate(const struct sockaddr *addr, socklen_t *
     return (struct sockaddr *)un;
 }
 
+/* ---- the inbox ------------------------------------------------------------------- */
+
+static bool is_inbox(const struct sockaddr *addr, socklen_t len)
+{
+    const struct sockaddr_un *un = (const struct sockaddr_un *)addr;
+
+    return len >= offsetof(struct sockaddr_un, sun_path) + 1 + strlen(INBOX) &&
+           un->sun_family == AF_UNIX && un->sun_path[0] == '\0' &&
+           memcmp(un->sun_path + 1, INBOX, strlen(INBOX)) == 0;
+}
+
+static int inbox_bind(struct proc *p, struct file *f)
+{
+    struct kernel *k = p->kernel;
+    int rc = 0, host;
+
+    if (!f || f->kind != FILE_SOCKET)
+        return -ENOTSOCK;
+    pthread_mutex_lock(&k->lock);
+    if (k->inbox_owner)
+        rc = -EADDRINUSE;
+    else if (k->inbox[0] < 0 && pipe2(k->inbox, O_CLOEXEC) < 0)
+        rc = -errno;
+    if (rc == 0) {
+        host = dup3(k->inbox[0], f->host, O_CLOEXEC);
+        rc = host < 0 ? -errno : 0;
+    }
+    if (rc == 0) {
+        f->kind = FILE_INBOX;
+        k->inbox_owner = p;
+    }
+    pthread_mutex_unlock(&k->lock);
+    return rc;
+}
+
+void inbox_close(struct kernel *k)
+{
+    int fd;
+
+    k->inbox_owner = NULL;
+    if (k->inbox[0] < 0)
+        return;
+    close(k->inbox[1]);
+    while (read(k->inbox[0], &fd, sizeof(fd)) == sizeof(fd))
+        close(fd);
+    close(k->inbox[0]);
+    k->inbox[0] = k->inbox[1] = -1;
+}
+
+int kernel_hand_in(struct kernel *k, int fd)
+{
+    int rc = -ECONNREFUSED;
+
+    pthread_mutex_lock(&k->lock);
+    if (k->inbox_owner) /* never blocks: a pipe has room for more than there are descriptors */
+        rc = write(k->inbox[1], &fd, sizeof(fd)) == sizeof(fd) ? 0 : -errno;
+    pthread_mutex_unlock(&k->lock);
+    if (rc < 0)
+        close(fd);
+    return rc;
+}
+
+int kernel_connect(struct kernel *k)
+{
+    int ends[2], rc;
+
+    if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, ends) < 0)
+        return -errno;
+    rc = kernel_hand_in(k, ends[1]);
+    if (rc < 0)
+        close(ends[0]);
+    return rc < 0 ? rc : ends[0];
+}
+
+static int inbox_connect(struct proc *p, int fd)
+{
+    int flags = fcntl(fd_host(fd), F_GETFL), end = kernel_connect(p->kernel), rc;
+
+    if (end < 0)
+        return end;
+    rc = RET(dup3(end, fd_host(fd), O_CLOEXEC));
+    close(end);
+    return rc < 0 ? rc : RET(fcntl(fd_host(fd), F_SETFL, flags));
+}
+
+/* ---- calls ------------------------------------------------------------------------ */
+
 int sys_bind(int fd, const struct sockaddr *addr, socklen_t len)
 {
     struct proc *p = self();
     struct sockaddr_un un;
     const struct sockaddr *host = translate(addr, &len, &un);
     struct file *f = fd_get(fd);
-    int rc = RET(bind(fd_host(fd), host, len));
+    int rc;
 
+    if (is_inbox(addr, len))
+        return inbox_bind(p, f);
+    rc = RET(bind(fd_host(fd), host, len));
     if (rc == 0 && host != addr && (f->bound = malloc(sizeof(un))))
         *f->bound = *(const struct sockaddr_un *)addr;
     if (rc == 0 && host->sa_family == AF_UNIX && ((struct sockaddr_un *)host)->sun_path[0] == '/')
@@ -80,19 +170,32 @@ int sys_connect(int fd, const struct sockaddr *addr, socklen_t len)
     struct sockaddr_un un;
     const struct sockaddr *host = translate(addr, &len, &un);
 
+    if (is_inbox(addr, len))
+        return inbox_connect(self(), fd);
     return (int)block(SYS_connect, fd_host(fd), (long)host, len, 0, 0, 0);
 }
 
 int sys_listen(int fd, int backlog)
 {
-    return RET(listen(fd_host(fd), backlog));
+    struct file *f = fd_get(fd);
+
+    return f && f->kind == FILE_INBOX ? 0 : RET(listen(fd_host(fd), backlog));
 }
 
 int sys_accept4(int fd, struct sockaddr *addr, socklen_t *len, int flags)
 {
-    int rc =
-        (int)block(SYS_accept4, fd_host(fd), (long)addr, (long)len, flags | SOCK_CLOEXEC, 0, 0);
+    struct file *f = fd_get(fd);
+    int rc, host;
 
+    if (!f || f->kind != FILE_INBOX) {
+        rc =
+            (int)block(SYS_accept4, fd_host(fd), (long)addr, (long)len, flags | SOCK_CLOEXEC, 0, 0);
+    } else {
+        rc = (int)block(SYS_read, f->host, (long)&host, sizeof(host), 0, 0, 0);
+        rc = rc == sizeof(host) ? host : rc < 0 ? rc : -EINVAL;
+        if (rc >= 0 && addr)
+            getpeername(host, addr, len);
+    }
     if (rc < 0)
         return (int)restartable(rc);
     return fd_adopt(FILE_SOCKET, rc, type_flags(flags));

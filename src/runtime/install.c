@@ -9,6 +9,7 @@
 
 #include "../loader/loader.h"
 
+#include <dlfcn.h>
 #include <libgen.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -20,13 +21,14 @@
 #define CALF_PG_MAJOR 17
 #endif
 
-int fail(struct error *err, const char *fmt, ...)
+int fail(struct calf_error *err, enum calf_code code, const char *fmt, ...)
 {
     va_list ap;
 
     va_start(ap, fmt);
     vsnprintf(err->text, sizeof(err->text), fmt, ap);
     va_end(ap);
+    err->code = code;
     return -1;
 }
 
@@ -47,33 +49,41 @@ static int read_major(const char *root)
     return major;
 }
 
-int install_find(struct install *out, struct error *err)
+int install_find(struct install *out, struct calf_error *err)
 {
     const char *env = getenv("CALF_PG");
     char root[PATH_MAX], exe[PATH_MAX], path[PATH_MAX + 64], why[768];
     static const char *const needed[] = {"postgres", "initdb"};
     struct image *im;
-    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    Dl_info here;
+    ssize_t n;
 
+    /* the library that this code is in, else the program */
+    if (dladdr((void *)install_find, &here) && strstr(here.dli_fname, ".so") &&
+        realpath(here.dli_fname, exe))
+        n = strlen(exe);
+    else
+        n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
     if (n < 0)
-        return fail(err, "cannot find out where this program is; set CALF_PG to the directory that "
-                         "holds PostgreSQL's bin, lib and share");
+        return fail(err, CALF_INSTALL,
+                    "cannot find out where this program is; set CALF_PG to the directory that "
+                    "holds PostgreSQL's bin, lib and share");
     exe[n] = '\0';
     if (env && *env)
         snprintf(root, sizeof(root), "%s", env);
     else if (snprintf(root, sizeof(root), "%s/pg%d/pgsql", dirname(exe), CALF_PG_MAJOR) >=
              (int)sizeof(root))
-        return fail(err, "the path of this program is too long");
+        return fail(err, CALF_INSTALL, "the path of this program is too long");
     out->major = read_major(root);
     snprintf(out->bin, sizeof(out->bin), "%.*s/bin", PATH_MAX - 8, root);
     snprintf(out->lib, sizeof(out->lib), "%.*s/lib", PATH_MAX - 8, root);
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof(path), "%s/%s", out->bin, needed[i]);
         if (access(path, R_OK | X_OK) < 0)
-            return fail(err, "no PostgreSQL built for calf in %s; run \"make\" or set CALF_PG",
-                        root);
+            return fail(err, CALF_INSTALL,
+                        "no PostgreSQL built for calf in %s; run \"make\" or set CALF_PG", root);
         if (image_open(path, &im, why, sizeof(why)) < 0)
-            return fail(err, "%s; run \"make\" to build it again", why);
+            return fail(err, CALF_INSTALL, "%s; run \"make\" to build it again", why);
         image_close(im);
     }
     return 0;

@@ -73,26 +73,28 @@ static bool is_stock_server(const struct pidfile *pf)
     return strcmp(name, "postgres") == 0 || strcmp(name, "postmaster") == 0;
 }
 
-int lock_directory(const char *dir, pid_t *stale, struct error *err)
+int lock_directory(const char *dir, pid_t *stale, struct calf_error *err)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     struct pidfile pf;
 
     *stale = 0;
     if (fd < 0)
-        return fail(err, "cannot open the data directory %s: %s", dir, strerror(errno));
+        return fail(err, CALF_ACCESS, "cannot open the data directory %s: %s", dir,
+                    strerror(errno));
     if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
         int why = errno;
 
         close(fd);
         if (why != EWOULDBLOCK)
-            return fail(err, "cannot lock the data directory %s: %s", dir, strerror(why));
+            return fail(err, CALF_ACCESS, "cannot lock the data directory %s: %s", dir,
+                        strerror(why));
         if (read_pidfile(dir, &pf))
-            return fail(err,
+            return fail(err, CALF_HELD,
                         "the data directory %s is in use by process %d; stop it first, or "
                         "connect to it",
                         dir, pf.pid);
-        return fail(err,
+        return fail(err, CALF_HELD,
                     "the data directory %s is in use by a process that is just starting; try "
                     "again",
                     dir);
@@ -101,7 +103,7 @@ int lock_directory(const char *dir, pid_t *stale, struct error *err)
         return fd;
     if (pf.pid != getpid() && is_stock_server(&pf)) {
         close(fd);
-        return fail(err,
+        return fail(err, CALF_HELD,
                     "the data directory %s is in use by a PostgreSQL server, process %d; stop "
                     "it first, or connect to it",
                     dir, pf.pid);

@@ -7,18 +7,17 @@
 #ifndef CALF_RUNTIME_H
 #define CALF_RUNTIME_H
 
+#include "../../include/calf.h"
+
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
 
 #define SERVER_PORT "5432" /* names the socket file; nothing listens on TCP */
 
-struct error {
-    char text[1024];
-};
-
 /* Always -1, so that a refusal is one statement. */
-int fail(struct error *err, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int fail(struct calf_error *err, enum calf_code code, const char *fmt, ...)
+    __attribute__((format(printf, 3, 4)));
 
 /* An installed PostgreSQL built for calf. */
 struct install {
@@ -26,8 +25,8 @@ struct install {
     int major;
 };
 
-/* $CALF_PG, or pg<major>/pgsql next to the running program. */
-int install_find(struct install *out, struct error *err);
+/* $CALF_PG, or pg<major>/pgsql next to libcalf.so or the running program. */
+int install_find(struct install *out, struct calf_error *err);
 
 /* ---- lock.c ------------------------------------------------------------------ */
 
@@ -36,36 +35,47 @@ int install_find(struct install *out, struct error *err);
  * dies with the process, so nothing is ever left behind), or -1 with the
  * holder's pid in the text.  *stale: the pid in a dead server's postmaster.pid, or 0.
  */
-int lock_directory(const char *dir, pid_t *stale, struct error *err);
+int lock_directory(const char *dir, pid_t *stale, struct calf_error *err);
 
 /* ---- server.c ---------------------------------------------------------------- */
 
 struct server_options {
     const char *dir;             /* created, with its cluster, when absent */
     const char *socket_dir;      /* NULL: the data directory */
+    bool inside;                 /* no socket: only server_connect() and server_hand_in() */
     const char *const *settings; /* name=value as for -c, NULL-terminated; NULL: none */
     int log_fd;                  /* PostgreSQL's stderr; borrowed until stopped */
     bool quiet;                  /* no progress line while a cluster is created */
+    /* of a new cluster */
+    const char *encoding, *locale; /* NULL: UTF8, C.UTF-8 */
+    bool checksums;
+    bool volatile_data; /* it will not outlive the machine: nothing is synced to disk */
 };
 
 struct server;
 
 /* Returns when the server accepts sessions. */
 int server_start(const struct install *in, const struct server_options *o, struct server **out,
-                 struct error *err);
+                 struct calf_error *err);
 /* How PostgreSQL names them: smart waits for sessions, fast ends them, immediate recovers later. */
 enum stop_mode { STOP_SMART, STOP_FAST, STOP_IMMEDIATE };
 void server_signal_stop(struct server *s, enum stop_mode mode); /* any thread */
 void server_reload(struct server *s);                           /* any thread */
 /* Waits for the postmaster's end and releases everything; its exit code. */
 int server_wait(struct server *s);
+bool server_is_alive(struct server *s); /* any thread, until server_wait() */
+/* A connected descriptor of the host, or -errno; only with `inside`.  Any thread. */
+int server_connect(struct server *s);
+/* Gives the server a connection that the host accepted; takes fd; 0 or -errno.  Any thread. */
+int server_hand_in(struct server *s, int fd);
+const char *server_directory(const struct server *s); /* absolute */
 const char *server_socket_dir(const struct server *s);
 /*
  * Start one of PostgreSQL's programs as a process beside the server.  argv[0] is its
  * name; fds become 0, 1, 2; PGHOST, PGPORT, PGUSER, PGDATABASE point to the server.
  * Returns its pid or -1.
  */
-pid_t server_run(struct server *s, char *const argv[], const int fds[3], struct error *err);
+pid_t server_run(struct server *s, char *const argv[], const int fds[3], struct calf_error *err);
 int server_run_wait(struct server *s, pid_t pid);           /* wait status */
 void server_run_kill(struct server *s, pid_t pid, int sig); /* any thread */
 

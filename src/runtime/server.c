@@ -34,7 +34,7 @@ struct server {
 
 enum found { FOUND_NOTHING, FOUND_CLUSTER, FOUND_ERROR };
 
-static enum found look(const char *dir, int major, struct error *err)
+static enum found look(const char *dir, int major, struct calf_error *err)
 {
     char path[PATH_MAX + 32], version[32] = "";
     struct dirent *e;
@@ -45,7 +45,7 @@ static enum found look(const char *dir, int major, struct error *err)
     if (!d && errno == ENOENT)
         return FOUND_NOTHING;
     if (!d) {
-        fail(err, "cannot read the data directory %s: %s", dir, strerror(errno));
+        fail(err, CALF_ACCESS, "cannot read the data directory %s: %s", dir, strerror(errno));
         return FOUND_ERROR;
     }
     while ((e = readdir(d)))
@@ -57,7 +57,7 @@ static enum found look(const char *dir, int major, struct error *err)
     snprintf(path, sizeof(path), "%s/PG_VERSION", dir);
     f = fopen(path, "re");
     if (!f || !fgets(version, sizeof(version), f) || atoi(version) <= 0) {
-        fail(err,
+        fail(err, CALF_FOREIGN,
              "%s is not a PostgreSQL data directory (no PG_VERSION) and is not empty; name "
              "another directory",
              dir);
@@ -68,14 +68,14 @@ static enum found look(const char *dir, int major, struct error *err)
     fclose(f);
     version[strcspn(version, "\n")] = '\0';
     if (atoi(version) != major) {
-        fail(err,
+        fail(err, CALF_MAJOR,
              "%s was made by PostgreSQL %s, and this calf has PostgreSQL %d; open it with a "
              "calf of that version, or dump and restore it",
              dir, version, major);
         return FOUND_ERROR;
     }
     if (access(dir, W_OK) < 0) {
-        fail(err, "the data directory %s is not writable: %s", dir, strerror(errno));
+        fail(err, CALF_ACCESS, "the data directory %s is not writable: %s", dir, strerror(errno));
         return FOUND_ERROR;
     }
     return FOUND_CLUSTER;
@@ -85,7 +85,7 @@ static enum found look(const char *dir, int major, struct error *err)
  * The socket must fit, and nobody may answer on it.  Where nobody does, the pid in the lock file
  * beside it (miscinit.c) is nobody's either, whatever lives under that number: *stale, 0 for none.
  */
-static int check_socket(const char *dir, pid_t *stale, struct error *err)
+static int check_socket(const char *dir, pid_t *stale, struct calf_error *err)
 {
     struct sockaddr_un un = {.sun_family = AF_UNIX};
     char path[PATH_MAX + 32];
@@ -94,10 +94,11 @@ static int check_socket(const char *dir, pid_t *stale, struct error *err)
 
     *stale = 0;
     if (access(dir, W_OK | X_OK) < 0)
-        return fail(err, "cannot write to the socket directory %s: %s", dir, strerror(errno));
+        return fail(err, CALF_ACCESS, "cannot write to the socket directory %s: %s", dir,
+                    strerror(errno));
     snprintf(path, sizeof(path), "%s/.s.PGSQL." SERVER_PORT, dir);
     if (strlen(path) >= sizeof(un.sun_path))
-        return fail(err,
+        return fail(err, CALF_ACCESS,
                     "the socket path %s has %zu bytes, and the system allows %zu; name a "
                     "shorter directory with --socket",
                     path, strlen(path), sizeof(un.sun_path) - 1);
@@ -107,7 +108,7 @@ static int check_socket(const char *dir, pid_t *stale, struct error *err)
     if (fd >= 0)
         close(fd);
     if (rc == 0)
-        return fail(err,
+        return fail(err, CALF_HELD,
                     "another server answers on the socket %s; stop it, or name another "
                     "directory with --socket",
                     path);
@@ -140,7 +141,7 @@ static void make_environment(struct server *s)
 }
 
 static pid_t start_program(struct server *s, char *const argv[], const int fds[3], bool postmaster,
-                           struct error *err)
+                           struct calf_error *err)
 {
     char path[PATH_MAX + 64];
     char *list[64];
@@ -149,13 +150,13 @@ static pid_t start_program(struct server *s, char *const argv[], const int fds[3
 
     snprintf(path, sizeof(path), "%s/%s", s->install.bin, argv[0]);
     if (strchr(argv[0], '/') || access(path, X_OK) < 0)
-        return fail(err, "no program %s in %s", argv[0], s->install.bin);
+        return fail(err, CALF_INSTALL, "no program %s in %s", argv[0], s->install.bin);
     while (argv[n] && n < 63) {
         list[n] = n ? argv[n] : path;
         n++;
     }
     if (argv[n])
-        return fail(err, "%s: more than 62 arguments", argv[0]);
+        return fail(err, CALF_MISUSE, "%s: more than 62 arguments", argv[0]);
     list[n] = NULL;
     pid = kernel_spawn(s->kernel, &(struct spawn){.path = path,
                                                   .argv = list,
@@ -163,27 +164,39 @@ static pid_t start_program(struct server *s, char *const argv[], const int fds[3
                                                   .fds = {fds[0], fds[1], fds[2]},
                                                   .shows_host_pid = postmaster});
     if (pid < 0)
-        return fail(err, "cannot start %s: %s", path, strerror(-pid));
+        return fail(err, CALF_SYSTEM, "cannot start %s: %s", path, strerror(-pid));
     return pid;
 }
 
 /* initdb in this process; what it prints goes to a file in memory and is shown when it fails. */
-static int create_cluster(struct server *s, struct error *err)
+static int create_cluster(struct server *s, const struct server_options *o, struct calf_error *err)
 {
+    char encoding[64], locale[256];
     char *argv[] = {"initdb",
                     "-D",
                     s->dir,
                     "-U",
                     SUPERUSER,
-                    "--encoding=UTF8",
-                    "--locale=C.UTF-8",
+                    encoding,
+                    locale,
                     "--auth-local=trust",
                     "--auth-host=scram-sha-256",
                     "--no-instructions",
+                    NULL,
+                    NULL,
                     NULL};
     int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out = memfd_create("initdb", MFD_CLOEXEC);
-    pid_t pid = start_program(s, argv, (int[]){null, out, out}, false, err);
-    int status = pid < 0 ? -1 : kernel_wait(s->kernel, pid), rc = 0;
+    int status, rc = 0, n = 10;
+    pid_t pid;
+
+    if (o->volatile_data)
+        argv[n++] = "--no-sync";
+    if (o->checksums)
+        argv[n++] = "--data-checksums";
+    snprintf(encoding, sizeof(encoding), "--encoding=%s", o->encoding ? o->encoding : "UTF8");
+    snprintf(locale, sizeof(locale), "--locale=%s", o->locale ? o->locale : "C.UTF-8");
+    pid = start_program(s, argv, (int[]){null, out, out}, false, err);
+    status = pid < 0 ? -1 : kernel_wait(s->kernel, pid);
 
     if (pid < 0) {
         rc = -1;
@@ -193,7 +206,7 @@ static int create_cluster(struct server *s, struct error *err)
         ssize_t n = pread(out, text, sizeof(text) - 1, from);
 
         text[n > 0 ? n : 0] = '\0';
-        rc = fail(err, "initdb could not create the cluster in %s:\n%s", s->dir, text);
+        rc = fail(err, CALF_FAILED, "initdb could not create the cluster in %s:\n%s", s->dir, text);
     }
     close(null);
     close(out);
@@ -226,7 +239,8 @@ static bool is_ready(const struct server *s, const struct stat *left)
     return ready;
 }
 
-static int start_postmaster(struct server *s, const struct server_options *o, struct error *err)
+static int start_postmaster(struct server *s, const struct server_options *o,
+                            struct calf_error *err)
 {
     char pidfile[PATH_MAX + 32];
     struct stat left = {0};
@@ -247,7 +261,7 @@ static int start_postmaster(struct server *s, const struct server_options *o, st
     for (int i = 0; o->settings && o->settings[i]; i++) {
         if (n > 58) {
             close(null);
-            return fail(err, "more than 23 settings; put them into postgresql.conf");
+            return fail(err, CALF_MISUSE, "more than 23 settings; put them into postgresql.conf");
         }
         argv[n++] = "-c";
         argv[n++] = (char *)o->settings[i];
@@ -264,7 +278,8 @@ static int start_postmaster(struct server *s, const struct server_options *o, st
         if (kernel_is_zombie(s->kernel, s->postmaster)) {
             kernel_wait(s->kernel, s->postmaster);
             s->postmaster = 0;
-            return fail(err, "PostgreSQL did not start on %s; its messages say why", s->dir);
+            return fail(err, CALF_FAILED, "PostgreSQL did not start on %s; its messages say why",
+                        s->dir);
         }
         nanosleep(&ms, NULL);
     }
@@ -283,12 +298,12 @@ static void release(struct server *s)
 }
 
 int server_start(const struct install *in, const struct server_options *o, struct server **out,
-                 struct error *err)
+                 struct calf_error *err)
 {
     struct server *s = calloc(1, sizeof(*s));
     bool created = false;
     enum found found;
-    pid_t stale[2];
+    pid_t stale[2] = {0, 0};
 
     *out = NULL;
     CHECK(s);
@@ -300,17 +315,21 @@ int server_start(const struct install *in, const struct server_options *o, struc
     if (found == FOUND_NOTHING) {
         created = mkdir(o->dir, 0700) == 0;
         if (!created && errno != EEXIST) {
-            fail(err, "cannot create the data directory %s: %s", o->dir, strerror(errno));
+            fail(err, CALF_ACCESS, "cannot create the data directory %s: %s", o->dir,
+                 strerror(errno));
             goto failed;
         }
     }
+    if (o->inside)
+        strcpy(s->socket_dir, "@" INBOX_DIR);
     if (!realpath(o->dir, s->dir) ||
-        !realpath(o->socket_dir ? o->socket_dir : o->dir, s->socket_dir)) {
-        fail(err, "cannot open %s: %s", s->dir[0] ? o->socket_dir : o->dir, strerror(errno));
+        (!o->inside && !realpath(o->socket_dir ? o->socket_dir : o->dir, s->socket_dir))) {
+        fail(err, CALF_ACCESS, "cannot open %s: %s", s->dir[0] ? o->socket_dir : o->dir,
+             strerror(errno));
         goto failed;
     }
     s->lock_fd = lock_directory(s->dir, &stale[0], err);
-    if (s->lock_fd < 0 || check_socket(s->socket_dir, &stale[1], err) < 0)
+    if (s->lock_fd < 0 || (!o->inside && check_socket(s->socket_dir, &stale[1], err) < 0))
         goto failed;
     s->kernel = kernel_create(in->bin, in->lib);
     memcpy(s->kernel->stale_pids, stale, sizeof(stale));
@@ -318,7 +337,7 @@ int server_start(const struct install *in, const struct server_options *o, struc
     if (found == FOUND_NOTHING) {
         if (!o->quiet)
             fprintf(stderr, "calf: creating a new cluster in %s ...\n", s->dir);
-        if (create_cluster(s, err) < 0)
+        if (create_cluster(s, o, err) < 0)
             goto failed;
         created = false;
     }
@@ -353,12 +372,32 @@ int server_wait(struct server *s)
     return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
 }
 
+bool server_is_alive(struct server *s)
+{
+    return !kernel_is_zombie(s->kernel, s->postmaster);
+}
+
+int server_connect(struct server *s)
+{
+    return kernel_connect(s->kernel);
+}
+
+int server_hand_in(struct server *s, int fd)
+{
+    return kernel_hand_in(s->kernel, fd);
+}
+
+const char *server_directory(const struct server *s)
+{
+    return s->dir;
+}
+
 const char *server_socket_dir(const struct server *s)
 {
     return s->socket_dir;
 }
 
-pid_t server_run(struct server *s, char *const argv[], const int fds[3], struct error *err)
+pid_t server_run(struct server *s, char *const argv[], const int fds[3], struct calf_error *err)
 {
     return start_program(s, argv, fds, false, err);
 }

@@ -13,7 +13,7 @@ int main(int argc, char **argv)
 {
     int fds = 0, threads = 0;
     struct install in;
-    struct error err;
+    struct calf_error err;
     long before = 0;
 
     CHECK(argc == 2 && install_find(&in, &err) == 0);

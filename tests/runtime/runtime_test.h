@@ -25,7 +25,7 @@ static inline struct server *start(const struct install *in, const char *dir)
 {
     static const char *const settings[] = {"fsync=off", "log_min_messages=fatal", NULL};
     struct server_options o = {.dir = dir, .settings = settings, .log_fd = 2, .quiet = true};
-    struct error err;
+    struct calf_error err;
     struct server *s;
 
     if (server_start(in, &o, &s, &err) < 0) {
@@ -41,7 +41,7 @@ static inline const char *query(struct server *s, const char *sql)
     static char text[4096];
     char *argv[] = {"psql", "-XqAtc", (char *)sql, NULL};
     int null = open("/dev/null", O_RDWR | O_CLOEXEC), out = memfd_create("out", MFD_CLOEXEC);
-    struct error err;
+    struct calf_error err;
     pid_t pid = server_run(s, argv, (int[]){null, out, 2}, &err);
     ssize_t n;
 

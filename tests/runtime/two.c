@@ -10,7 +10,7 @@ int main(int argc, char **argv)
     char dir[2][4096], again[256];
     struct server *s[2], *third;
     struct install in;
-    struct error err;
+    struct calf_error err;
 
     CHECK(argc == 2 && install_find(&in, &err) == 0);
     for (int i = 0; i < 2; i++) {

@@ -1,0 +1,165 @@
+/*
+ * calf.h - PostgreSQL inside your process
+ *
+ *     struct calf_error err;
+ *     calf_db *db;
+ *
+ *     if (calf_open("./data", NULL, &db, &err) != CALF_OK)
+ *         return fprintf(stderr, "%s\n", err.text), 1;
+ *     PGconn *conn = PQconnectdb(calf_dsn(db));      // libpq's own API, exported by libcalf
+ *     PGresult *res = PQexec(conn, "select 6 * 7");
+ *     ...
+ *     PQfinish(conn);
+ *     calf_close(db, CALF_FAST, NULL);
+ *
+ * A database here is a PostgreSQL data directory with all its databases, roles and sessions: one
+ * postmaster and its children, as threads of this process.  Every connection is a session of its
+ * own.  The directory is a stock one: a stock server of the same major version opens it as well,
+ * just not at the same time.
+ *
+ * Without calf.h: a libpq connection string with `host=calf:/path/to/dir` opens that directory on
+ * demand and closes it when the last such connection is gone; `host=calf:` is a temporary
+ * database.  Without `user` it is the superuser, postgres.
+ *
+ * Threads: every function may be called by any thread at any time.  A handle that is closed, or
+ * NULL, is answered with CALF_MISUSE, never with a crash.
+ *
+ * Signals: while a database is open calf has handlers for one real-time signal (the highest that
+ * is free, from SIGRTMAX - 1 down) and for SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT; of the
+ * latter it passes on what is not PostgreSQL's.  It changes nothing else: not the working
+ * directory, the umask, the locale, the environment, limits, other signals or any descriptor that
+ * it did not open.
+ *
+ * After fork() the child must not use calf; to exec a program is fine, nothing of calf's is
+ * inherited.  exit() with a database open is what a crash is to a server: every commit that was
+ * acknowledged is there when it is opened again.
+ */
+#ifndef CALF_H
+#define CALF_H
+
+#include <stddef.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+#pragma GCC visibility push(default)
+
+/* What every function that can fail returns; calf_error.text then says it in a sentence. */
+enum calf_code {
+    CALF_OK = 0,
+    CALF_MISUSE = 1,  /* a NULL or closed handle, an unknown value; nothing was done */
+    CALF_HELD = 2,    /* another process has the directory open; the text names it */
+    CALF_FOREIGN = 3, /* not a data directory and not empty; it was not touched */
+    CALF_MAJOR = 4,   /* made by another major version of PostgreSQL */
+    CALF_ACCESS = 5,  /* cannot be created, read or written: permissions, a missing parent */
+    CALF_INSTALL = 6, /* PostgreSQL's files are missing or damaged */
+    CALF_FAILED = 7,  /* PostgreSQL did not start; the text ends with what it said */
+    CALF_SYSTEM = 8,  /* out of memory, threads, descriptors */
+};
+
+struct calf_error {
+    enum calf_code code;
+    char text[1024];
+};
+
+typedef struct calf_db calf_db;
+
+/* What a crash of the process or of the machine can lose. */
+enum calf_durability {
+    CALF_DURABLE = 0, /* nothing that was committed */
+    CALF_RELAXED = 1, /* the last fraction of a second of commits (synchronous_commit = off) */
+    CALF_NONE = 2,    /* the whole database (also fsync and full_page_writes = off) */
+};
+
+/*
+ * Set `size` to sizeof(struct calf_options) and leave at 0 what you do not care for.  All strings
+ * are borrowed for the time of calf_open() only.  encoding, locale and no_checksums matter when
+ * the cluster is created, durability, settings and log_file when it is opened by the first of
+ * those who share it.
+ */
+struct calf_options {
+    size_t size;
+    enum calf_durability durability; /* a temporary database has CALF_NONE always */
+    const char *const *settings;     /* "name=value" as after postgres -c, NULL at the end */
+    const char *log_file;            /* appended to; NULL: the last 64 KB are kept for errors */
+    const char *encoding;            /* NULL: UTF8 */
+    const char *locale;              /* NULL: C.UTF-8 */
+    int no_checksums;                /* 0: data pages carry checksums */
+};
+
+/*
+ * Open the data directory `path`, created with an empty cluster when it is absent or empty, and
+ * recovered where it was not closed; returns when it accepts sessions.  path == NULL: a temporary
+ * database, in memory where the system has /dev/shm, gone when it is closed.  Opening a directory
+ * that this process has open already shares it.  options may be NULL; err may be NULL.  On failure
+ * *db is NULL.  Errors: all.
+ */
+int calf_open(const char *path, const struct calf_options *options, calf_db **db,
+              struct calf_error *err);
+
+/* As PostgreSQL names them: smart waits for the sessions to end, fast ends them, immediate stops
+ * without a checkpoint, so that the next opening recovers. */
+enum calf_close_mode { CALF_FAST = 0, CALF_SMART = 1, CALF_IMMEDIATE = 2 };
+
+/*
+ * Give the handle back.  The last handle of a directory closes it and returns when everything of
+ * it is released: threads, descriptors, memory, the lock.  NULL is allowed.  Errors: CALF_MISUSE.
+ */
+int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err);
+
+/* 1 while the database accepts sessions (recovering from the crash of one included), else 0. */
+int calf_healthy(calf_db *db);
+
+/* A connection string for PQconnectdb() in this process: database and user postgres.  Valid until
+ * the handle is closed; NULL for a closed one. */
+const char *calf_dsn(calf_db *db);
+
+/* The absolute path of the data directory; valid until the handle is closed, else NULL. */
+const char *calf_directory(calf_db *db);
+
+/* "0.1.0 (PostgreSQL 17)"; static. */
+const char *calf_version(void);
+
+/*
+ * Let other processes in.  `address` is a directory for the socket .s.PGSQL.5432 (absolute; created
+ * with mode 0700 when absent; the socket has mode 0600), or "tcp:PORT", "tcp:ADDRESS:PORT": without
+ * an ADDRESS only this machine's own programs can connect.  PORT 0 takes a free one.  Sessions over
+ * TCP need a password (pg_hba.conf).  Any number of addresses at a time.  Errors: CALF_MISUSE,
+ * CALF_ACCESS (in use, not allowed), CALF_SYSTEM.
+ */
+int calf_listen(calf_db *db, const char *address, struct calf_error *err);
+
+/* The opposite, with the same address; the sessions that came through it go on.  NULL: all. */
+int calf_unlisten(calf_db *db, const char *address, struct calf_error *err);
+
+/*
+ * A connection string (URI) for other processes, of the address that was listened on last; NULL
+ * when there is none.  Valid until the next calf_listen(), calf_unlisten() or calf_close() of the
+ * handle.
+ */
+const char *calf_uri(calf_db *db);
+
+/*
+ * Run one of PostgreSQL's programs (psql, pg_dump, pgbench ...) inside this process, connected to
+ * the database by default.  argv[0] is its name, argv ends with NULL; fds, borrowed, become its
+ * standard input, output and error, NULL: the host's own.  Returns when it ends, CALF_OK whatever
+ * its *exit_code (128 + N: ended by signal N).  Errors: CALF_MISUSE, CALF_INSTALL (no such
+ * program), CALF_SYSTEM.
+ */
+int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
+             struct calf_error *err);
+
+/*
+ * The directory for an application's own data (XDG Base Directory: $XDG_DATA_HOME, else
+ * ~/.local/share, then organisation/application), not created.  Writes at most `size` bytes.
+ * Errors: CALF_MISUSE (too small, a name with '/'), CALF_ACCESS (no home directory).
+ */
+int calf_data_dir(const char *organisation, const char *application, char *buf, size_t size,
+                  struct calf_error *err);
+
+#pragma GCC visibility pop
+#ifdef __cplusplus
+}
+#endif
+
+#endif

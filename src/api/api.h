@@ -1,0 +1,42 @@
+/*
+ * api.h - what the files of src/api share
+ *
+ * A *database* is an open data directory.  Handles (calf_db) and libpq connections keep it open.
+ * A handle is a number, so that a closed one is known without touching memory; a connection knows
+ * its database by number as well, because the last handle may close it first.
+ */
+#ifndef CALF_API_H
+#define CALF_API_H
+
+#include "../runtime/runtime.h"
+
+struct database;
+struct listener;
+
+/* `err`, or `own` where the caller of calf.h gave none; empty. */
+struct calf_error *error_room(struct calf_error *err, struct calf_error *own);
+int closed_handle(struct calf_error *err); /* CALF_MISUSE */
+
+/* ---- database.c ------------------------------------------------------------------ */
+
+/* The handle's database, which does not close before database_unuse(); NULL: not open. */
+struct database *database_use(calf_db *db);
+void database_unuse(struct database *d);
+struct server *database_server(struct database *d);
+struct listener **database_listeners(struct database *d);
+/*
+ * The number of the database for `host=calf:PATH`, opened when it is not ("" is a temporary one),
+ * as one connection more; 0 and err.
+ */
+unsigned long database_for_host(const char *path, struct calf_error *err);
+/* A descriptor connected to it, as one connection more; or -errno. */
+int database_connect(unsigned long number);
+/* One connection less; the last one closes the database, unless handles hold it. */
+void database_disconnect(unsigned long number);
+
+/* ---- listen.c -------------------------------------------------------------------- */
+
+/* Ends the listener of that address, NULL: all.  False: there is none. */
+bool listeners_close(struct listener **list, const char *address);
+
+#endif

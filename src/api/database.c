@@ -1,0 +1,631 @@
+/*
+ * database.c - the databases that this process has open, and the handles for them
+ *
+ * A directory is open once per process: calf_open() and `host=calf:` connections share it.  The
+ * handles decide: when the last one is closed the database closes, connections or not.  One
+ * that connections opened on demand closes with the last of them.
+ *
+ * The rule that matters: `lock` guards the list and the counts and is not held while a server
+ * starts or stops.  A database that is doing so is in the list as `busy`, and whoever wants its
+ * directory waits for `changed`.
+ */
+#include "api.h"
+
+#include "../kernel/kernel.h"
+
+#include <fcntl.h>
+#include <ftw.h>
+#include <sys/file.h>
+#include <sys/mman.h>
+#include <sys/vfs.h>
+#include <sys/wait.h>
+
+#define LOG_SIZE (64 << 10)
+#define SETTINGS_MAX 64
+#define HANDLES_MAX 65536
+
+struct database {
+    struct database *next;
+    struct server *server;
+    unsigned long number; /* never used again */
+    dev_t dev;
+    ino_t ino;
+    int handles, connections; /* references */
+    int users;                /* threads that work with `server` right now; stop() waits for them */
+    struct run *runs;         /* programs of calf_run() */
+    struct listener *listeners; /* listen.c */
+    bool busy;                  /* starting or stopping */
+    bool on_demand;             /* temporary for `host=calf:` */
+    bool temporary;
+    int log_fd;
+    char dir[PATH_MAX];
+    char dsn[PATH_MAX * 2 + 64];
+};
+
+struct run {
+    struct run *next;
+    pid_t pid;
+};
+
+/* calf_db *: index + 1 in the low 16 bits, then how often the entry was used */
+static struct handle {
+    struct database *database;
+    unsigned long uses;
+} * handles;
+static size_t nhandles;
+
+static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
+static struct database *databases;
+static unsigned long last_number;
+
+struct calf_error *error_room(struct calf_error *err, struct calf_error *own)
+{
+    if (!err)
+        err = own;
+    *err = (struct calf_error){CALF_OK, ""};
+    return err;
+}
+
+/* ---- handles: `lock` held ------------------------------------------------------------- */
+
+static calf_db *handle_new(struct database *d)
+{
+    size_t at = 0;
+
+    while (at < nhandles && handles[at].database)
+        at++;
+    if (at == nhandles) {
+        size_t more = nhandles ? nhandles * 2 : 16;
+        struct handle *grown =
+            more < HANDLES_MAX ? realloc(handles, more * sizeof(*handles)) : NULL;
+
+        if (!grown)
+            return NULL;
+        memset(grown + nhandles, 0, (more - nhandles) * sizeof(*handles));
+        handles = grown;
+        nhandles = more;
+    }
+    handles[at].database = d;
+    handles[at].uses++;
+    d->handles++;
+    return (calf_db *)(uintptr_t)(handles[at].uses << 16 | (at + 1));
+}
+
+static struct handle *handle_entry(calf_db *db)
+{
+    uintptr_t value = (uintptr_t)db;
+    size_t at = (value & 0xffff) - 1;
+
+    if (at >= nhandles || !handles[at].database || handles[at].uses != value >> 16)
+        return NULL;
+    return &handles[at];
+}
+
+struct database *database_use(calf_db *db)
+{
+    struct handle *h;
+    struct database *d;
+
+    pthread_mutex_lock(&lock);
+    h = handle_entry(db);
+    d = h ? h->database : NULL;
+    if (d)
+        d->users++;
+    pthread_mutex_unlock(&lock);
+    return d;
+}
+
+void database_unuse(struct database *d)
+{
+    pthread_mutex_lock(&lock);
+    d->users--;
+    pthread_cond_broadcast(&changed);
+    pthread_mutex_unlock(&lock);
+}
+
+int closed_handle(struct calf_error *err)
+{
+    fail(err, CALF_MISUSE, "the database handle is not open: it is NULL or was closed");
+    return CALF_MISUSE;
+}
+
+/* ---- temporary directories --------------------------------------------------------------- */
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st, (void)type, (void)at;
+    return remove(path), 0;
+}
+
+static void remove_tree(const char *dir)
+{
+    nftw(dir, remove_entry, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+}
+
+static const char *memory_dir(void)
+{
+    struct statfs fs;
+    const char *tmp = getenv("TMPDIR");
+
+    if (statfs("/dev/shm", &fs) == 0 && access("/dev/shm", W_OK | X_OK) == 0 &&
+        fs.f_bavail * (uint64_t)fs.f_bsize > (256UL << 20))
+        return "/dev/shm";
+    return tmp && *tmp ? tmp : "/tmp";
+}
+
+/* What killed processes of this user left: nobody holds the lock of such a directory. */
+static void sweep(const char *base)
+{
+    DIR *d = opendir(base);
+    struct dirent *e;
+
+    while (d && (e = readdir(d))) {
+        char path[PATH_MAX + 300];
+        struct stat st;
+        int fd;
+
+        if (strncmp(e->d_name, "calf-temp.", 10) != 0)
+            continue;
+        snprintf(path, sizeof(path), "%s/%s", base, e->d_name);
+        fd = open(path, O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+        if (fd < 0)
+            continue;
+        if (fstat(fd, &st) == 0 && st.st_uid == geteuid() && time(NULL) - st.st_ctime > 60 &&
+            flock(fd, LOCK_EX | LOCK_NB) == 0)
+            remove_tree(path);
+        close(fd);
+    }
+    if (d)
+        closedir(d);
+}
+
+static int make_temporary(char *out, struct calf_error *err)
+{
+    const char *base = memory_dir();
+
+    sweep(base);
+    if (snprintf(out, PATH_MAX, "%s/calf-temp.XXXXXX", base) >= PATH_MAX || !mkdtemp(out)) {
+        fail(err, CALF_ACCESS, "cannot make a temporary directory in %s: %s", base,
+             strerror(errno));
+        return -1;
+    }
+    return 0;
+}
+
+/* ---- starting and stopping ------------------------------------------------------------------ */
+
+static int open_log(const struct calf_options *o, struct calf_error *err)
+{
+    int fd;
+
+    if (o->log_file) {
+        fd = open(o->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+        if (fd < 0)
+            fail(err, CALF_ACCESS, "cannot open the log file %s: %s", o->log_file, strerror(errno));
+        return fd;
+    }
+    fd = memfd_create("calf-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0 || ftruncate(fd, LOG_SIZE) < 0 ||
+        fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
+        fail(err, CALF_SYSTEM, "cannot make a log in memory: %s", strerror(errno));
+    return fd;
+}
+
+/* PostgreSQL's last words belong to the error. */
+static void quote_log(int fd, struct calf_error *err)
+{
+    char text[LOG_SIZE + 1];
+    ssize_t n = pread(fd, text, LOG_SIZE, 0);
+    size_t used = strlen(err->text), size, left = sizeof(err->text) - used - 2;
+    char *from = text;
+
+    if (n <= 0 || err->code != CALF_FAILED)
+        return;
+    text[n] = '\0';
+    size = strnlen(text, n);
+    if (size > left)
+        from = text + size - left;
+    snprintf(err->text + used, left + 2, "\n%.*s", (int)(text + size - from), from);
+}
+
+static void make_dsn(struct database *d)
+{
+    char *to = d->dsn + sprintf(d->dsn, "user=postgres dbname=postgres host='calf:");
+
+    for (const char *s = d->dir; *s; s++) { /* libpq's conninfo: \ and ' are escaped */
+        if (*s == '\'' || *s == '\\')
+            *to++ = '\\';
+        *to++ = *s;
+    }
+    strcpy(to, "'");
+}
+
+static int start(struct database *d, const struct calf_options *o, struct calf_error *err)
+{
+    /* for a program beside others: memory that is used, and no waiting for a slow disk at the end
+     */
+    static const char *const defaults[] = {"shared_buffers=32MB", "max_wal_size=256MB",
+                                           "huge_pages=off"};
+    static const char *const relaxed[] = {"synchronous_commit=off"};
+    static const char *const none[] = {"synchronous_commit=off", "fsync=off",
+                                       "full_page_writes=off"};
+    const char *settings[SETTINGS_MAX + 8];
+    struct server_options so = {.dir = d->dir,
+                                .inside = true,
+                                .settings = settings,
+                                .quiet = true,
+                                .encoding = o->encoding,
+                                .locale = o->locale,
+                                .checksums = !o->no_checksums,
+                                .volatile_data = d->temporary};
+    struct install in;
+    int n = 0;
+
+    for (int i = 0; i < 3; i++)
+        settings[n++] = defaults[i];
+    if (d->temporary || o->durability == CALF_NONE)
+        for (int i = 0; i < 3; i++)
+            settings[n++] = none[i];
+    else if (o->durability == CALF_RELAXED)
+        settings[n++] = relaxed[0];
+    for (int i = 0; o->settings && o->settings[i]; i++) {
+        if (i == SETTINGS_MAX)
+            return fail(err, CALF_MISUSE, "more than %d settings; put them into postgresql.conf",
+                        SETTINGS_MAX);
+        if (!strchr(o->settings[i], '='))
+            return fail(err, CALF_MISUSE, "the setting \"%s\" is not name=value", o->settings[i]);
+        settings[n++] = o->settings[i];
+    }
+    settings[n] = NULL;
+    if (install_find(&in, err) < 0)
+        return -1;
+    d->log_fd = so.log_fd = open_log(o, err);
+    if (d->log_fd < 0)
+        return -1;
+    if (server_start(&in, &so, &d->server, err) < 0) {
+        if (!o->log_file)
+            quote_log(d->log_fd, err);
+        return -1;
+    }
+    snprintf(d->dir, sizeof(d->dir), "%s", server_directory(d->server));
+    make_dsn(d);
+    return 0;
+}
+
+static void dispose(struct database *d)
+{
+    if (d->log_fd >= 0)
+        close(d->log_fd);
+    if (d->temporary && d->dir[0])
+        remove_tree(d->dir);
+    free(d);
+}
+
+static void unlink_database(struct database *d)
+{
+    struct database **at = &databases;
+
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+    pthread_cond_broadcast(&changed);
+}
+
+/* `lock` held; released meanwhile.  Afterwards `d` is gone. */
+static void stop(struct database *d, enum stop_mode mode)
+{
+    d->busy = true;
+    for (struct run *r = d->runs; r && mode != STOP_SMART; r = r->next)
+        server_run_kill(d->server, r->pid, mode == STOP_FAST ? SIGTERM : SIGKILL);
+    pthread_mutex_unlock(&lock);
+    server_signal_stop(d->server, mode);
+    pthread_mutex_lock(&lock);
+    while (d->users > 0)
+        pthread_cond_wait(&changed, &lock);
+    pthread_mutex_unlock(&lock);
+    listeners_close(&d->listeners, NULL);
+    server_wait(d->server);
+    pthread_mutex_lock(&lock);
+    unlink_database(d);
+    dispose(d);
+}
+
+/* The open database in directory `path`, once nobody starts or stops it.  `lock` held. */
+static struct database *find(const char *path, bool on_demand)
+{
+    struct database *d;
+    struct stat st;
+
+again:
+    if (path && stat(path, &st) < 0)
+        return NULL;
+    for (d = databases; d; d = d->next) {
+        if (path ? d->dev != st.st_dev || d->ino != st.st_ino : !on_demand || !d->on_demand)
+            continue;
+        if (!d->busy)
+            return d;
+        pthread_cond_wait(&changed, &lock);
+        goto again;
+    }
+    return NULL;
+}
+
+/* Finds or starts; `lock` held at the beginning and the end.  NULL and err. */
+static struct database *obtain(const char *path, bool on_demand, const struct calf_options *o,
+                               struct calf_error *err)
+{
+    struct database *d = path || on_demand ? find(path, on_demand) : NULL;
+    bool made = false;
+    struct stat st;
+    int rc;
+
+    if (d)
+        return d;
+    d = calloc(1, sizeof(*d));
+    if (!d) {
+        fail(err, CALF_SYSTEM, "out of memory");
+        return NULL;
+    }
+    d->log_fd = -1;
+    d->number = ++last_number;
+    d->temporary = !path;
+    d->on_demand = !path && on_demand;
+    d->busy = true;
+    rc = path ? snprintf(d->dir, sizeof(d->dir), "%s", path) < PATH_MAX
+                    ? 0
+                    : fail(err, CALF_ACCESS, "the path of the data directory is too long")
+              : make_temporary(d->dir, err);
+    /* an absent directory is made here, so that others who want it wait for us */
+    if (rc == 0 && path && !(made = mkdir(path, 0700) == 0) && errno != EEXIST)
+        rc = fail(err, CALF_ACCESS, "cannot create the data directory %s: %s", path,
+                  strerror(errno));
+    if (rc == 0 && stat(d->dir, &st) < 0)
+        rc = fail(err, CALF_ACCESS, "cannot open the data directory %s: %s", d->dir,
+                  strerror(errno));
+    if (rc < 0) {
+        d->temporary = false;
+        dispose(d);
+        return NULL;
+    }
+    d->dev = st.st_dev;
+    d->ino = st.st_ino;
+    d->next = databases;
+    databases = d;
+    pthread_mutex_unlock(&lock);
+    rc = start(d, o, err);
+    pthread_mutex_lock(&lock);
+    d->busy = false;
+    pthread_cond_broadcast(&changed);
+    if (rc == 0)
+        return d;
+    unlink_database(d);
+    if (made)
+        rmdir(path); /* initdb leaves it empty when it fails */
+    dispose(d);
+    return NULL;
+}
+
+/* ---- for libpq.c --------------------------------------------------------------------------- */
+
+unsigned long database_for_host(const char *path, struct calf_error *err)
+{
+    static const struct calf_options defaults = {.size = sizeof(defaults)};
+    unsigned long number = 0;
+    struct database *d;
+
+    pthread_mutex_lock(&lock);
+    d = obtain(*path ? path : NULL, true, &defaults, err);
+    if (d) {
+        d->connections++;
+        number = d->number;
+    }
+    pthread_mutex_unlock(&lock);
+    return number;
+}
+
+/* The running database of that number.  `lock` held. */
+static struct database *numbered(unsigned long number)
+{
+    struct database *d = databases;
+
+    while (d && (d->number != number || d->busy))
+        d = d->next;
+    return d;
+}
+
+int database_connect(unsigned long number)
+{
+    struct database *d;
+    int fd;
+
+    pthread_mutex_lock(&lock);
+    d = numbered(number);
+    fd = d ? server_connect(d->server) : -ECONNREFUSED;
+    if (fd >= 0)
+        d->connections++;
+    pthread_mutex_unlock(&lock);
+    return fd;
+}
+
+void database_disconnect(unsigned long number)
+{
+    struct database *d;
+
+    pthread_mutex_lock(&lock);
+    d = numbered(number);
+    if (d && --d->connections == 0 && d->handles == 0)
+        stop(d, STOP_FAST);
+    pthread_mutex_unlock(&lock);
+}
+
+struct server *database_server(struct database *d)
+{
+    return d->server;
+}
+
+struct listener **database_listeners(struct database *d)
+{
+    return &d->listeners;
+}
+
+/* ---- calf.h ---------------------------------------------------------------------------------- */
+
+int calf_open(const char *path, const struct calf_options *options, calf_db **db,
+              struct calf_error *err)
+{
+    struct calf_options o = {.size = sizeof(o)};
+    struct calf_error own;
+    struct database *d;
+
+    err = error_room(err, &own);
+    if (!db)
+        return fail(err, CALF_MISUSE, "calf_open() needs a place for the handle"), CALF_MISUSE;
+    *db = NULL;
+    if (options && (options->size == 0 || options->size > sizeof(o)))
+        return fail(err, CALF_MISUSE, "calf_options.size is not sizeof(struct calf_options)"),
+               CALF_MISUSE;
+    if (options)
+        memcpy(&o, options, options->size);
+    if (o.durability > CALF_NONE)
+        return fail(err, CALF_MISUSE, "there is no durability %d", o.durability), CALF_MISUSE;
+    if (path && !*path)
+        return fail(err, CALF_MISUSE, "the path of the data directory is empty"), CALF_MISUSE;
+    pthread_mutex_lock(&lock);
+    d = obtain(path, false, &o, err);
+    if (d && !(*db = handle_new(d))) {
+        fail(err, CALF_SYSTEM, "too many handles, or out of memory");
+        if (d->handles == 0 && d->connections == 0)
+            stop(d, STOP_FAST);
+    }
+    pthread_mutex_unlock(&lock);
+    return *db ? CALF_OK : (int)err->code;
+}
+
+int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err)
+{
+    static const enum stop_mode modes[] = {STOP_FAST, STOP_SMART, STOP_IMMEDIATE};
+    struct calf_error own;
+    struct handle *h;
+    struct database *d;
+
+    err = error_room(err, &own);
+    if (!db)
+        return CALF_OK;
+    if (mode > CALF_IMMEDIATE)
+        return fail(err, CALF_MISUSE, "there is no mode %d of closing", mode), CALF_MISUSE;
+    pthread_mutex_lock(&lock);
+    h = handle_entry(db);
+    d = h ? h->database : NULL;
+    if (d) {
+        h->database = NULL;
+        if (--d->handles == 0 && !d->busy)
+            stop(d, modes[mode]);
+    }
+    pthread_mutex_unlock(&lock);
+    return d ? CALF_OK : closed_handle(err);
+}
+
+int calf_healthy(calf_db *db)
+{
+    struct database *d = database_use(db);
+    bool alive;
+
+    if (!d)
+        return 0;
+    alive = server_is_alive(d->server);
+    database_unuse(d);
+    return alive;
+}
+
+const char *calf_dsn(calf_db *db)
+{
+    struct handle *h;
+    const char *dsn;
+
+    pthread_mutex_lock(&lock);
+    h = handle_entry(db);
+    dsn = h ? h->database->dsn : NULL;
+    pthread_mutex_unlock(&lock);
+    return dsn;
+}
+
+const char *calf_directory(calf_db *db)
+{
+    struct handle *h;
+    const char *dir;
+
+    pthread_mutex_lock(&lock);
+    h = handle_entry(db);
+    dir = h ? h->database->dir : NULL;
+    pthread_mutex_unlock(&lock);
+    return dir;
+}
+
+#define TEXT_(x) #x
+#define TEXT(x) TEXT_(x)
+const char *calf_version(void)
+{
+    return CALF_VERSION " (PostgreSQL " TEXT(CALF_PG_MAJOR) ")";
+}
+
+int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
+             struct calf_error *err)
+{
+    static const int host[3] = {0, 1, 2};
+    struct calf_error own;
+    struct database *d;
+    struct run run, **at;
+    int status;
+
+    err = error_room(err, &own);
+    if (!argv || !argv[0])
+        return fail(err, CALF_MISUSE, "calf_run() needs the name of a program"), CALF_MISUSE;
+    d = database_use(db);
+    if (!d)
+        return closed_handle(err);
+    pthread_mutex_lock(&lock);
+    run.pid = server_run(d->server, argv, fds ? fds : host, err);
+    run.next = d->runs;
+    if (run.pid > 0)
+        d->runs = &run;
+    pthread_mutex_unlock(&lock);
+    if (run.pid < 0) {
+        database_unuse(d);
+        return err->code;
+    }
+    status = server_run_wait(d->server, run.pid);
+    pthread_mutex_lock(&lock);
+    for (at = &d->runs; *at != &run; at = &(*at)->next)
+        ;
+    *at = run.next;
+    pthread_mutex_unlock(&lock);
+    database_unuse(d);
+    if (exit_code)
+        *exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    return CALF_OK;
+}
+
+int calf_data_dir(const char *organisation, const char *application, char *buf, size_t size,
+                  struct calf_error *err)
+{
+    const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
+    bool absolute = xdg && *xdg == '/'; /* the specification ignores relative ones */
+    struct calf_error own;
+    int n;
+
+    err = error_room(err, &own);
+    if (!application || !*application || !buf || strchr(application, '/') ||
+        (organisation && strchr(organisation, '/')))
+        return fail(err, CALF_MISUSE, "calf_data_dir() needs names without '/' and a buffer"),
+               CALF_MISUSE;
+    if (!absolute && (!home || *home != '/'))
+        return fail(err, CALF_ACCESS, "neither XDG_DATA_HOME nor HOME names a directory"),
+               CALF_ACCESS;
+    n = snprintf(buf, size, "%s%s/%s%s%s", absolute ? xdg : home, absolute ? "" : "/.local/share",
+                 organisation ? organisation : "", organisation ? "/" : "", application);
+    if (n < 0 || (size_t)n >= size)
+        return fail(err, CALF_MISUSE, "the buffer for the data directory is too small"),
+               CALF_MISUSE;
+    return CALF_OK;
+}

@@ -1,0 +1,42 @@
+#!/bin/bash
+# run.sh [NAME...] - the tests of libcalf: programs that use calf.h, the examples, drop-in users
+set -u
+here=$(cd "$(dirname "$0")" && pwd)
+cd "$here/../.."
+passed=0 failed=0
+scratch=$(mktemp -d "${TMPDIR:-/tmp}/calf-api.XXXXXX") || exit 1
+trap 'rm -rf "$scratch"' EXIT
+ulimit -c 0
+
+try() { # try NAME COMMAND...
+    local name=$1
+    shift
+    mkdir "$scratch/$name"
+    if timeout 600 "$@" >"$scratch/$name.log" 2>&1 </dev/null; then
+        echo "ok $name"
+        passed=$((passed + 1))
+    else
+        echo "FAILED $name (exit code $?)"
+        tail -n 30 "$scratch/$name.log" | sed 's/^/    /'
+        failed=$((failed + 1))
+    fi
+    rm -rf "${scratch:?}/$name"
+}
+
+[ $# -gt 0 ] || set -- lifecycle listen guest threads cycles
+for name in "$@"; do
+    try "$name" "build/tests/api/$name" "$scratch/$name"
+done
+for example in build/examples/*; do
+    try "example_${example##*/}" "$example" "$scratch/example_${example##*/}/data"
+done
+"$here/dropin.sh" >"$scratch/dropin.log" 2>&1
+cat "$scratch/dropin.log" | sed '$d'
+read -r ok _ bad _ <<<"$(tail -n 1 "$scratch/dropin.log" | grep -E '^[0-9]+ passed, [0-9]+ failed$' || echo 0 passed, 1 failed)"
+passed=$((passed + ok)) failed=$((failed + bad))
+# nothing temporary of ours is left
+for left in /dev/shm/calf-temp.*; do
+    [ ! -e "$left" ] || echo "left behind: $left"
+done
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]
