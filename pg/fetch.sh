@@ -7,7 +7,7 @@
 #   PG_SOURCE=/path/to/clean/source/tree    pg/fetch.sh MAJOR
 #
 # The rule that matters: what is built is upstream's archive and nothing else.
-# It comes out of Debian's source package, whose signatures apt checks, but only
+# It comes out of Debian's source package, whose signatures are checked, but only
 # the .orig archive is unpacked, never Debian's patches.
 #
 # apt is given a configuration of its own in build/, so that the machine's
@@ -109,6 +109,35 @@ source_entry() {
     ' "${files[@]}"
 }
 
+# A mirror's list can be ahead of its files.  Then the minor releases before it: nothing signed lists
+# them any more, so the signature of the maintainer in the .dsc is what counts.
+download_older() {
+    local apt=$1 uri directory version minor revision dsc older
+
+    uri=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p' "$apt/sources.d/calf.sources")
+    read -r directory version < <(apt-cache -c "$apt/apt.conf" showsrc "postgresql-$major" 2>>"$log" |
+        awk '/^Version:/ { v = $2 } /^Directory:/ { print $2, v; exit }')
+    case ${version-} in "$major".[0-9]*-*) ;; *) return 1 ;; esac
+    revision=${version#*-}
+    minor=${version#"$major".}
+    minor=${minor%%-*}
+    "$repo/pg/deps.sh" gpgv debian-keyring || return 1
+    rm -f "postgresql-${major}_$version".dsc # of what came only in part
+    for older in $((minor - 1)) $((minor - 2)) $((minor - 3)); do
+        dsc=postgresql-${major}_$major.$older-$revision.dsc
+        /usr/lib/apt/apt-helper -c "$apt/apt.conf" download-file "$uri/$directory/$dsc" "$dsc" >>"$log" 2>&1 ||
+            continue
+        gpgv --keyring /usr/share/keyrings/debian-keyring.gpg "$dsc" >>"$log" 2>&1 ||
+            { rm -f "$dsc"; continue; }
+        archive=$(awk '$3 ~ /\.orig\.tar\.[a-z0-9]+$/ { print $3; exit }' "$dsc")
+        /usr/lib/apt/apt-helper -c "$apt/apt.conf" download-file "$uri/$directory/$archive" "$archive" \
+            >>"$log" 2>&1 || { rm -f "$dsc"; continue; }
+        echo "pg$major: the mirror lists ${version%%-*} but does not have it; taking $major.$older"
+        return 0
+    done
+    return 1
+}
+
 # Download the source package of SUITE into build/pgMAJOR/download; set `archive`.
 download() {
     local suite=$1 apt=$top/apt dsc
@@ -142,15 +171,16 @@ Acquire::Retries "3";
 EOF
     cd "$top/download"
     if ! { apt-get -q -c "$apt/apt.conf" update &&
-           apt-get -q -c "$apt/apt.conf" source --download-only "postgresql-$major"; } >"$log" 2>&1; then
+           apt-get -q -c "$apt/apt.conf" source --download-only "postgresql-$major"; } >"$log" 2>&1 &&
+        ! download_older "$apt"; then
         tail -n 20 "$log" >&2
         die "could not fetch PostgreSQL's source (details in $log); to go without the network," \
             "set PG_SOURCE to its archive or source tree"
     fi
     rm -rf "$apt"
 
-    # apt has checked the .dsc and the archive against the signed list; the .dsc has
-    # to agree.  The newest, when an older one was left here.
+    # The .dsc has been checked, by apt against the signed list or by its own signature; the
+    # archive has to agree.  The newest, when an older one was left here.
     dsc=$(printf '%s\n' postgresql-"$major"_*.dsc | sort -V | tail -n 1)
     sum=$(awk '/^[^ ]/ { on = $1 == "Checksums-Sha256:" }
                on && $3 ~ /\.orig\.tar\.[a-z0-9]+$/ { print $1 "  " $3 }' "$dsc")
