@@ -39,7 +39,7 @@ API := $(wildcard src/api/*.c)
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 
-all: pg $(CALF) $(EXEC) $(LIB)
+all: pg $(CALF) $(EXEC) $(LIB) $(PG)/pgsql/template/PG_VERSION
 
 # ---- PostgreSQL: pg/ knows what to do; seconds when nothing changed ---------------------------
 
@@ -47,6 +47,7 @@ deps:
 	@pg/deps.sh run
 pg: deps
 	@pg/build.sh $(PG_MAJOR)
+$(PG)/built: | pg
 pg-stock: deps
 	@pg/build.sh $(PG_MAJOR) stock
 
@@ -69,6 +70,16 @@ $(CALF): $(call obj,$(KERNEL) $(RUNTIME) cli/main.c)
 $(EXEC): $(call obj,$(KERNEL) tests/os/calf-exec.c)
 	@echo "  ld $@"
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -ldl -pthread
+
+# What a new cluster is a copy of: made by initdb inside calf, and closed in order.
+TEMPLATE := $(PG)/pgsql/template
+$(TEMPLATE)/PG_VERSION: $(PG)/built | $(CALF)
+	@echo "  initdb $(@D)"
+	@rm -rf $(TEMPLATE) $(TEMPLATE).part
+	@TZ=Etc/UTC CALF_PG=$(PG)/pgsql $(CALF) psql $(TEMPLATE).part -Xqc checkpoint >$(PG)/template.log 2>&1 || \
+		{ cat $(PG)/template.log; exit 1; }
+	@rm -f $(TEMPLATE).part/postmaster.opts
+	@chmod -R a+rX $(TEMPLATE).part && mv $(TEMPLATE).part $(TEMPLATE)
 
 # ---- libcalf: calf.h and libpq's API ---------------------------------------------------------------
 

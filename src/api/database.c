@@ -257,7 +257,7 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
                                 .quiet = true,
                                 .encoding = o->encoding,
                                 .locale = o->locale,
-                                .checksums = !o->no_checksums,
+                                .no_checksums = o->no_checksums,
                                 .volatile_data = d->temporary};
     struct install in;
     int n = 0;

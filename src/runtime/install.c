@@ -77,6 +77,9 @@ int install_find(struct install *out, struct calf_error *err)
     out->major = read_major(root);
     snprintf(out->bin, sizeof(out->bin), "%.*s/bin", PATH_MAX - 8, root);
     snprintf(out->lib, sizeof(out->lib), "%.*s/lib", PATH_MAX - 8, root);
+    snprintf(out->template, sizeof(out->template), "%.*s/template", PATH_MAX - 16, root);
+    if (access(out->template, R_OK | X_OK) < 0)
+        out->template[0] = '\0';
     for (int i = 0; i < 2; i++) {
         snprintf(path, sizeof(path), "%s/%s", out->bin, needed[i]);
         if (access(path, R_OK | X_OK) < 0)

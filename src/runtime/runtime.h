@@ -22,6 +22,7 @@ int fail(struct calf_error *err, enum calf_code code, const char *fmt, ...)
 /* An installed PostgreSQL built for calf. */
 struct install {
     char bin[PATH_MAX], lib[PATH_MAX];
+    char template[PATH_MAX]; /* a closed cluster to copy; "": none */
     int major;
 };
 
@@ -37,6 +38,18 @@ int install_find(struct install *out, struct calf_error *err);
  */
 int lock_directory(const char *dir, pid_t *stale, struct calf_error *err);
 
+/* ---- template.c -------------------------------------------------------------- */
+
+/*
+ * Make the empty directory `dir` a cluster: a copy of in->template with an identity of its own.
+ * durable: it is on disk when this returns.
+ */
+int template_copy(const struct install *in, const char *dir, bool durable, struct calf_error *err);
+/* Is in `dir` only what a copy left that did not end? */
+bool template_unfinished(const char *dir);
+/* Removes it, and nothing otherwise.  Under the directory's lock. */
+void template_sweep(const char *dir);
+
 /* ---- server.c ---------------------------------------------------------------- */
 
 struct server_options {
@@ -48,7 +61,7 @@ struct server_options {
     bool quiet;                  /* no progress line while a cluster is created */
     /* of a new cluster */
     const char *encoding, *locale; /* NULL: UTF8, C.UTF-8 */
-    bool checksums;
+    bool no_checksums;
     bool volatile_data; /* it will not outlive the machine: nothing is synced to disk */
 };
 

@@ -52,7 +52,7 @@ static enum found look(const char *dir, int major, struct calf_error *err)
         if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
             empty = false;
     closedir(d);
-    if (empty)
+    if (empty || template_unfinished(dir))
         return FOUND_NOTHING;
     snprintf(path, sizeof(path), "%s/PG_VERSION", dir);
     f = fopen(path, "re");
@@ -168,7 +168,8 @@ static pid_t start_program(struct server *s, char *const argv[], const int fds[3
     return pid;
 }
 
-/* initdb in this process; what it prints goes to a file in memory and is shown when it fails. */
+/* A copy of the template, or, where something else is wanted, initdb in this process; what it
+ * prints goes to a file in memory and is shown when it fails. */
 static int create_cluster(struct server *s, const struct server_options *o, struct calf_error *err)
 {
     char encoding[64], locale[256];
@@ -185,14 +186,19 @@ static int create_cluster(struct server *s, const struct server_options *o, stru
                     NULL,
                     NULL,
                     NULL};
-    int null = open("/dev/null", O_RDONLY | O_CLOEXEC), out = memfd_create("initdb", MFD_CLOEXEC);
-    int status, rc = 0, n = 10;
+    int null, out, status, rc = 0, n = 10;
     pid_t pid;
 
     if (o->volatile_data)
         argv[n++] = "--no-sync";
-    if (o->checksums)
+    if (!o->no_checksums)
         argv[n++] = "--data-checksums";
+    else if (s->install.major >= 18)
+        argv[n++] = "--no-data-checksums";
+    if (s->install.template[0] && !o->encoding && !o->locale && !o->no_checksums)
+        return template_copy(&s->install, s->dir, !o->volatile_data, err);
+    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    out = memfd_create("initdb", MFD_CLOEXEC);
     snprintf(encoding, sizeof(encoding), "--encoding=%s", o->encoding ? o->encoding : "UTF8");
     snprintf(locale, sizeof(locale), "--locale=%s", o->locale ? o->locale : "C.UTF-8");
     pid = start_program(s, argv, (int[]){null, out, out}, false, err);
@@ -329,6 +335,12 @@ int server_start(const struct install *in, const struct server_options *o, struc
         goto failed;
     }
     s->lock_fd = lock_directory(s->dir, &stale[0], err);
+    if (s->lock_fd >= 0 && found == FOUND_NOTHING) { /* again, now that nobody else can change it */
+        template_sweep(s->dir);
+        found = look(s->dir, in->major, err);
+        if (found == FOUND_ERROR)
+            goto failed;
+    }
     if (s->lock_fd < 0 || (!o->inside && check_socket(s->socket_dir, &stale[1], err) < 0))
         goto failed;
     s->kernel = kernel_create(in->bin, in->lib);

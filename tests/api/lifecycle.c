@@ -209,6 +209,49 @@ static void durability(const char *dir)
     }
 }
 
+/* New clusters are copies of one, but each is itself; an interrupted copy is made again. */
+static void created(const char *dir)
+{
+    static const char *const own = "select system_identifier::text from pg_control_system()";
+    char path[4096], file[4200], first[64];
+    struct calf_options o = {
+        .size = sizeof(o), .no_checksums = 1, .locale = "C", .encoding = "LATIN1"};
+    calf_db *db;
+    PGconn *conn;
+    FILE *f;
+
+    snprintf(path, sizeof(path), "host=calf:%s/one", dir);
+    setenv("TZ", "Europe/Vienna", 1);
+    conn = connect_to(path);
+    unsetenv("TZ");
+    snprintf(first, sizeof(first), "%s", ask(conn, own));
+    CHECK(says(conn, "show timezone", "Europe/Vienna"));
+    PQfinish(conn);
+
+    snprintf(path, sizeof(path), "%s/two", dir);
+    CHECK(mkdir(path, 0700) == 0);
+    snprintf(file, sizeof(file), "%s/base", path);
+    CHECK(mkdir(file, 0700) == 0);
+    snprintf(file, sizeof(file), "%s/base/left", path);
+    CHECK((f = fopen(file, "w")) && fclose(f) == 0);
+    CHECK(calf_open(path, NULL, &db, &err) == CALF_FOREIGN && access(file, F_OK) == 0);
+    snprintf(file, sizeof(file), "%s/calf.creating", path);
+    CHECK((f = fopen(file, "w")) && fclose(f) == 0);
+    CHECK(calf_open(path, NULL, &db, &err) == CALF_OK && access(file, F_OK) < 0);
+    conn = connect_to(calf_dsn(db));
+    CHECK(strcmp(ask(conn, own), first) != 0);
+    CHECK(says(conn, "show data_checksums", "on"));
+    PQfinish(conn);
+    CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
+
+    snprintf(path, sizeof(path), "%s/three", dir); /* by initdb */
+    CHECK(calf_open(path, &o, &db, &err) == CALF_OK);
+    conn = connect_to(calf_dsn(db));
+    CHECK(says(conn, "show server_encoding", "LATIN1") && says(conn, "show data_checksums", "off"));
+    PQfinish(conn);
+    CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 3 && strcmp(argv[1], "hold") == 0)
@@ -220,5 +263,6 @@ int main(int argc, char **argv)
     held(argv[0], argv[1]);
     run(argv[1]);
     durability(argv[1]);
+    created(argv[1]);
     return 0;
 }

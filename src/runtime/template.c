@@ -1,0 +1,264 @@
+/*
+ * template.c - a new cluster as a copy of one that initdb made when calf was built
+ *
+ * initdb takes half a second, a copy some milliseconds.  What must differ from
+ * cluster to cluster is made new: the system identifier (pg_control and the first
+ * page of the WAL), the nonce of mock authentication, the time zone.
+ *
+ * The rule that matters: while a copy is made there is a file CREATING in the
+ * directory.  Who finds it, under the directory's lock, may remove everything:
+ * it is what was left of a copy that did not end.
+ */
+#include "runtime.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/random.h>
+#include <sys/stat.h>
+#include <sys/time.h>
+#include <unistd.h>
+
+#define CREATING "calf.creating"
+#define NONCE_SIZE 32     /* MOCK_AUTH_NONCE_LEN, right before the checksum (pg_control.h) */
+#define WAL_SYSID_AT 24   /* xlp_sysid in the long header of a segment's first page */
+#define CONTROL_SIZE 8192 /* PG_CONTROL_FILE_SIZE */
+
+/* ---- copying -------------------------------------------------------------------- */
+
+static int copy_bytes(int from, int to)
+{
+    static const size_t most = 1 << 30;
+    char buf[64 << 10];
+    ssize_t n;
+
+    while ((n = copy_file_range(from, NULL, to, NULL, most, 0)) > 0)
+        ;
+    if (n == 0)
+        return 0;
+    if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+        return -1;
+    while ((n = read(from, buf, sizeof(buf))) > 0)
+        for (ssize_t at = 0, w; at < n; at += w)
+            if ((w = write(to, buf + at, n - at)) < 0)
+                return -1;
+    return n < 0 ? -1 : 0;
+}
+
+static int copy_file(int from_dir, int to_dir, const char *name)
+{
+    int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC);
+    int to = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int rc = from < 0 || to < 0 ? -1 : copy_bytes(from, to), why = errno;
+
+    if (from >= 0)
+        close(from);
+    if (to >= 0 && close(to) < 0 && rc == 0) {
+        rc = -1;
+        why = errno;
+    }
+    errno = why;
+    return rc;
+}
+
+/* Takes both descriptors. */
+static int copy_tree(int from_dir, int to_dir)
+{
+    DIR *d = from_dir < 0 || to_dir < 0 ? NULL : fdopendir(from_dir);
+    struct dirent *e;
+    int rc = d ? 0 : -1, why = errno;
+
+    while (rc == 0 && (e = readdir(d))) {
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
+            continue;
+        if (e->d_type == DT_DIR) {
+            rc = mkdirat(to_dir, e->d_name, 0700);
+            if (rc == 0)
+                rc = copy_tree(openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
+                               openat(to_dir, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+        } else {
+            rc = copy_file(dirfd(d), to_dir, e->d_name);
+        }
+        why = errno;
+    }
+    if (d)
+        closedir(d);
+    else if (from_dir >= 0)
+        close(from_dir);
+    if (to_dir >= 0)
+        close(to_dir);
+    errno = why;
+    return rc;
+}
+
+/* ---- what differs from cluster to cluster ------------------------------------------- */
+
+/* CRC-32C as in pg_crc32c.h, without its last inversion. */
+static uint32_t crc32c(uint32_t crc, unsigned char byte)
+{
+    crc ^= byte;
+    for (int i = 0; i < 8; i++)
+        crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78 : 0);
+    return crc;
+}
+
+/*
+ * Where the checksum of pg_control is: the first place that holds the checksum of all before it.
+ * So the structure, which differs between major versions, need not be known.  0: nowhere.
+ */
+static size_t find_checksum(const unsigned char *control)
+{
+    uint32_t crc = 0xffffffff, stored;
+
+    for (size_t at = 0; at + sizeof(stored) <= CONTROL_SIZE; at++) {
+        memcpy(&stored, control + at, sizeof(stored));
+        if (at % sizeof(stored) == 0 && at > NONCE_SIZE && stored == ~crc)
+            return at;
+        crc = crc32c(crc, control[at]);
+    }
+    return 0;
+}
+
+static int change_file(int dir, const char *name, void *buf, size_t size, off_t at, bool write_it)
+{
+    int fd = openat(dir, name, O_RDWR | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : write_it ? pwrite(fd, buf, size, at) : pread(fd, buf, size, at);
+
+    if (fd >= 0)
+        close(fd);
+    return n == (ssize_t)size ? 0 : -1;
+}
+
+/* A system identifier is made as BootStrapXLOG() in xlog.c does. */
+static int make_unique(int dir)
+{
+    unsigned char control[CONTROL_SIZE];
+    struct timeval now;
+    struct dirent *e;
+    uint32_t crc = 0xffffffff;
+    uint64_t id;
+    size_t end;
+    int rc, wal;
+    DIR *d;
+
+    if (change_file(dir, "global/pg_control", control, sizeof(control), 0, false) < 0 ||
+        !(end = find_checksum(control)))
+        return -1;
+    gettimeofday(&now, NULL);
+    id = (uint64_t)now.tv_sec << 32 | (uint64_t)now.tv_usec << 12 | (getpid() & 0xfff);
+    memcpy(control, &id, sizeof(id));
+    if (getrandom(control + end - NONCE_SIZE, NONCE_SIZE, 0) != NONCE_SIZE)
+        return -1;
+    for (size_t i = 0; i < end; i++)
+        crc = crc32c(crc, control[i]);
+    crc = ~crc;
+    memcpy(control + end, &crc, sizeof(crc));
+    rc = change_file(dir, "global/pg_control", control, sizeof(control), 0, true);
+    wal = openat(dir, "pg_wal", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    d = wal < 0 ? NULL : fdopendir(wal);
+    while (d && rc == 0 && (e = readdir(d)))
+        if (e->d_type == DT_REG)
+            rc = change_file(wal, e->d_name, &id, sizeof(id), WAL_SYSID_AT, true);
+    if (d)
+        closedir(d);
+    return d ? rc : -1;
+}
+
+/* The host's time zone, as initdb finds it: TZ, else what /etc/localtime is a link to. */
+static void host_timezone(char *out, size_t size)
+{
+    const char *tz = getenv("TZ"), *name;
+    char target[PATH_MAX];
+    ssize_t n = readlink("/etc/localtime", target, sizeof(target) - 1);
+
+    target[n > 0 ? n : 0] = '\0';
+    name = strstr(target, "zoneinfo/");
+    if (tz && *tz && *tz != ':' &&
+        strspn(tz, "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+                   "0123456789_+-/") == strlen(tz))
+        snprintf(out, size, "%s", tz);
+    else
+        snprintf(out, size, "%s", name ? name + strlen("zoneinfo/") : "Etc/UTC");
+}
+
+/* Settings that follow initdb's own win over them. */
+static int set_timezone(int dir)
+{
+    int fd = openat(dir, "postgresql.conf", O_WRONLY | O_APPEND | O_CLOEXEC), rc;
+    char zone[256];
+
+    host_timezone(zone, sizeof(zone));
+    rc = fd < 0 ? -1 : dprintf(fd, "\ntimezone = '%s'\nlog_timezone = '%s'\n", zone, zone);
+    if (fd >= 0)
+        close(fd);
+    return rc < 0 ? -1 : 0;
+}
+
+/* ---- the interface --------------------------------------------------------------------- */
+
+static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
+{
+    (void)st, (void)type;
+    return at->level > 0 && strcmp(path + at->base, CREATING) != 0 ? (remove(path), 0) : 0;
+}
+
+bool template_unfinished(const char *dir)
+{
+    char path[PATH_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/" CREATING, dir);
+    return access(path, F_OK) == 0;
+}
+
+/* The mark goes last, so that this can be interrupted as well. */
+void template_sweep(const char *dir)
+{
+    char path[PATH_MAX + 32];
+
+    if (!template_unfinished(dir))
+        return;
+    nftw(dir, remove_entry, 32, FTW_DEPTH | FTW_PHYS);
+    snprintf(path, sizeof(path), "%s/" CREATING, dir);
+    unlink(path);
+}
+
+int template_copy(const struct install *in, const char *dir, bool durable, struct calf_error *err)
+{
+    int to = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int mark = to < 0 ? -1 : openat(to, CREATING, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    int from = open(in->template, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    int rc = mark < 0 || from < 0 ? -1 : 0;
+
+    if (rc == 0) {
+        rc = copy_tree(from, dup(to));
+        from = -1;
+    }
+    if (rc == 0)
+        rc = make_unique(to);
+    if (rc == 0)
+        rc = set_timezone(to);
+    if (rc == 0 && durable)
+        rc = syncfs(to);
+    if (rc == 0)
+        rc = unlinkat(to, CREATING, 0);
+    if (rc == 0 && durable)
+        rc = fsync(to);
+    if (rc < 0) {
+        fail(err, CALF_FAILED, "cannot create the cluster in %s from %s: %s", dir, in->template,
+             strerror(errno));
+        if (mark >= 0)
+            template_sweep(dir);
+    }
+    if (from >= 0)
+        close(from);
+    if (mark >= 0)
+        close(mark);
+    if (to >= 0)
+        close(to);
+    return rc;
+}
