@@ -1,0 +1,1 @@
+pytest_plugins = ["calf.pytest_plugin"]
