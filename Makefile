@@ -146,7 +146,7 @@ test-all: all $(HOSTS)
 	@pg/deps.sh
 	@tests/run.sh --all
 
-bench: all pg-stock
+bench: all pg-stock $(B)/examples/fixture
 	@bench/run.sh
 
 tidy:

@@ -240,6 +240,14 @@ memory() {
 echo "memory ..."
 for ((run = 0; run < 3; run++)); do in_turns memory; done
 
+# ---- opening in a host's process ---------------------------------------------------------------
+
+echo "opening ..."
+${CC:-gcc} -O2 -I"$repo/include" -I"$pgsql/include" "$repo/bench/open.c" -o "$scratch/open" \
+    -L"$repo/build" -lcalf -Wl,-rpath,"$repo/build" || exit 1
+"$scratch/open" "$scratch/opened" 20 >"$scratch/opening" || exit 1
+"$repo/build/examples/fixture" >"$scratch/fixture" || exit 1
+
 # ---- the page ---------------------------------------------------------------------------------
 
 # row TITLE NAME UNIT TARGET [STOCK'S NAME]: target ">= x" or "<= x" is about the ratio
@@ -294,6 +302,9 @@ mkdir -p "$(dirname "$page")"
     table
     echo
     cpu_table
+    echo
+    cat "$scratch/opening"
+    echo "- examples/fixture: $(cat "$scratch/fixture"), target 6 s"
     echo
     echo "- medians of $runs runs of $seconds s each (starting: $((runs * 4)) runs, memory: 3);" \
         "something else took more than 5 % of the machine in $disturbed of $((runs * 16))"

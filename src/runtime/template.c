@@ -232,7 +232,7 @@ int template_copy(const struct install *in, const char *dir, bool durable, struc
     int to = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int mark = to < 0 ? -1 : openat(to, CREATING, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     int from = open(in->template, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = mark < 0 || from < 0 ? -1 : 0;
+    int rc = mark < 0 || from < 0 || fchmod(to, 0700) < 0 ? -1 : 0; /* as PostgreSQL wants it */
 
     if (rc == 0) {
         rc = copy_tree(from, dup(to));

@@ -229,7 +229,7 @@ static void created(const char *dir)
     PQfinish(conn);
 
     snprintf(path, sizeof(path), "%s/two", dir);
-    CHECK(mkdir(path, 0700) == 0);
+    CHECK(mkdir(path, 0755) == 0);
     snprintf(file, sizeof(file), "%s/base", path);
     CHECK(mkdir(file, 0700) == 0);
     snprintf(file, sizeof(file), "%s/base/left", path);
