@@ -18,7 +18,7 @@ B := build
 # A calf for another PostgreSQL than the default has objects of its own.
 O := $(B)/obj$(PG_MAJOR)$(SANITIZE:%=-%)
 CALF := $(if $(SANITIZE),$(O)/calf,$(if $(filter 17,$(PG_MAJOR)),$(B)/calf,$(B)/calf$(PG_MAJOR)))
-LIB := $(if $(SANITIZE),$(O),$(B))/libcalf.so
+LIB := $(if $(SANITIZE)$(filter-out 17,$(PG_MAJOR)),$(O),$(B))/libcalf.so
 EXEC := $(if $(SANITIZE),$(O)/calf-exec,$(B)/calf-exec)
 
 CC = gcc
