@@ -18,7 +18,6 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#define SETTINGS_MAX 23
 #define LOG_SIZE (64 << 10)
 
 static const char usage[] =
@@ -39,7 +38,7 @@ static const char usage[] =
 
 struct request {
     struct server_options server;
-    const char *settings[SETTINGS_MAX + 1];
+    const char *settings[SERVER_SETTINGS_MAX + 1];
     const char *log;
     bool quiet; /* PostgreSQL's messages are not for the terminal */
 };
@@ -239,7 +238,7 @@ int main(int argc, char **argv)
         case 'h': return fputs(usage, stdout), 0;
         case 'v': return printf("calf %s with PostgreSQL %d\n", CALF_VERSION, CALF_PG_MAJOR), 0;
         case 'c':
-            if (n == SETTINGS_MAX || !strchr(optarg, '='))
+            if (n == SERVER_SETTINGS_MAX || !strchr(optarg, '='))
                 return misuse("-c wants name=value, 23 at most: ", optarg);
             r.settings[n++] = optarg;
             break;

@@ -21,7 +21,6 @@
 #include <sys/wait.h>
 
 #define LOG_SIZE (64 << 10)
-#define SETTINGS_MAX 64
 #define HANDLES_MAX 65536
 
 struct database {
@@ -250,7 +249,7 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
     static const char *const relaxed[] = {"synchronous_commit=off"};
     static const char *const none[] = {"synchronous_commit=off", "fsync=off",
                                        "full_page_writes=off"};
-    const char *settings[SETTINGS_MAX + 8];
+    const char *settings[SERVER_SETTINGS_MAX + 2]; /* one too many is refused by server_start() */
     struct server_options so = {.dir = d->dir,
                                 .inside = true,
                                 .settings = settings,
@@ -269,10 +268,7 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
             settings[n++] = none[i];
     else if (o->durability == CALF_RELAXED)
         settings[n++] = relaxed[0];
-    for (int i = 0; o->settings && o->settings[i]; i++) {
-        if (i == SETTINGS_MAX)
-            return fail(err, CALF_MISUSE, "more than %d settings; put them into postgresql.conf",
-                        SETTINGS_MAX);
+    for (int i = 0; o->settings && o->settings[i] && n <= SERVER_SETTINGS_MAX; i++) {
         if (!strchr(o->settings[i], '='))
             return fail(err, CALF_MISUSE, "the setting \"%s\" is not name=value", o->settings[i]);
         settings[n++] = o->settings[i];
@@ -538,28 +534,27 @@ int calf_healthy(calf_db *db)
     return alive;
 }
 
-const char *calf_dsn(calf_db *db)
+/* The text at `offset` of the handle's database, or NULL. */
+static const char *text_of(calf_db *db, size_t offset)
 {
     struct handle *h;
-    const char *dsn;
+    const char *text;
 
     pthread_mutex_lock(&lock);
     h = handle_entry(db);
-    dsn = h ? h->database->dsn : NULL;
+    text = h ? (const char *)h->database + offset : NULL;
     pthread_mutex_unlock(&lock);
-    return dsn;
+    return text;
+}
+
+const char *calf_dsn(calf_db *db)
+{
+    return text_of(db, offsetof(struct database, dsn));
 }
 
 const char *calf_directory(calf_db *db)
 {
-    struct handle *h;
-    const char *dir;
-
-    pthread_mutex_lock(&lock);
-    h = handle_entry(db);
-    dir = h ? h->database->dir : NULL;
-    pthread_mutex_unlock(&lock);
-    return dir;
+    return text_of(db, offsetof(struct database, dir));
 }
 
 #define TEXT_(x) #x

@@ -13,6 +13,7 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+#define SERVER_SETTINGS_MAX 23
 #define SERVER_PORT "5432" /* names the socket file; nothing listens on TCP */
 
 /* Always -1, so that a refusal is one statement. */

@@ -189,14 +189,14 @@ static int create_cluster(struct server *s, const struct server_options *o, stru
     int null, out, status, rc = 0, n = 10;
     pid_t pid;
 
+    if (s->install.template[0] && !o->encoding && !o->locale && !o->no_checksums)
+        return template_copy(&s->install, s->dir, !o->volatile_data, err);
     if (o->volatile_data)
         argv[n++] = "--no-sync";
     if (!o->no_checksums)
         argv[n++] = "--data-checksums";
     else if (s->install.major >= 18)
         argv[n++] = "--no-data-checksums";
-    if (s->install.template[0] && !o->encoding && !o->locale && !o->no_checksums)
-        return template_copy(&s->install, s->dir, !o->volatile_data, err);
     null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     out = memfd_create("initdb", MFD_CLOEXEC);
     snprintf(encoding, sizeof(encoding), "--encoding=%s", o->encoding ? o->encoding : "UTF8");
@@ -265,9 +265,10 @@ static int start_postmaster(struct server *s, const struct server_options *o,
     int n = 11, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     for (int i = 0; o->settings && o->settings[i]; i++) {
-        if (n > 58) {
+        if (i == SERVER_SETTINGS_MAX) {
             close(null);
-            return fail(err, CALF_MISUSE, "more than 23 settings; put them into postgresql.conf");
+            return fail(err, CALF_MISUSE, "more than %d settings; put them into postgresql.conf",
+                        SERVER_SETTINGS_MAX);
         }
         argv[n++] = "-c";
         argv[n++] = (char *)o->settings[i];

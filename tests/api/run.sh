@@ -7,6 +7,8 @@ passed=0 failed=0
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/calf-api.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
 ulimit -c 0
+temporary() { ls -d /dev/shm/calf-temp.* "${TMPDIR:-/tmp}"/calf-temp.* 2>/dev/null | sort; }
+temporary >"$scratch/before"
 
 try() { # try NAME COMMAND...
     local name=$1
@@ -36,9 +38,6 @@ try bindings_python env PYTHONDONTWRITEBYTECODE=1 CALF_LIBRARY="$PWD/build/libca
 cat "$scratch/dropin.log" | sed '$d'
 read -r ok _ bad _ <<<"$(tail -n 1 "$scratch/dropin.log" | grep -E '^[0-9]+ passed, [0-9]+ failed$' || echo 0 passed, 1 failed)"
 passed=$((passed + ok)) failed=$((failed + bad))
-# nothing temporary of ours is left
-for left in /dev/shm/calf-temp.*; do
-    [ ! -e "$left" ] || echo "left behind: $left"
-done
+try temporary_databases_are_gone diff <(comm -13 "$scratch/before" <(temporary)) /dev/null
 echo "$passed passed, $failed failed"
 [ $failed = 0 ]
