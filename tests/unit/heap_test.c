@@ -1,9 +1,9 @@
 /*
  * heap_test.c - src/kernel/heap.c alone, with a stub of self()
  *
- *   cc -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -o heap_test tests/unit/heap_test.c
- * src/kernel/heap.c -lpthread heap_test [seed]        random stress; prints the seed, then 'N
- * passed, N failed' heap_test bench         a comparison with the host's malloc
+ * with: heap
+ * usage: heap [SEED]        random stress; prints the seed, then 'N passed, N failed'
+ *        heap bench         a comparison with the host's malloc
  */
 #include "../../src/kernel/kernel.h"
 #undef CHECK

@@ -1,9 +1,8 @@
 /*
  * libc_test.c - env.c, misc.c, locale.c and tz.c alone, compared with the host's libc
  *
- *   cc -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -o libc_test tests/unit/libc_test.c \
- *       src/kernel/{env,misc,locale,tz,heap}.c -lpthread
- *   libc_test [seed]        prints the seed, then 'N passed, N failed'
+ * with: env misc locale tz heap
+ * usage: libc [SEED]        prints the seed, then 'N passed, N failed'
  */
 #include "../../src/kernel/kernel.h"
 #undef CHECK

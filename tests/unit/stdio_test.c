@@ -1,9 +1,8 @@
 /*
  * stdio_test.c - src/kernel/stdio.c alone, compared with the host's stdio step by step
  *
- *   cc -std=gnu11 -D_GNU_SOURCE -O2 -g -Wall -Wextra -o stdio_test tests/unit/stdio_test.c \
- *       src/kernel/stdio.c src/kernel/heap.c -lpthread
- *   stdio_test [seed]       prints the seed, then 'N passed, N failed'
+ * with: stdio heap
+ * usage: stdio [SEED]       prints the seed, then 'N passed, N failed'
  */
 #include "../../src/kernel/kernel.h"
 #undef CHECK
@@ -369,7 +368,7 @@ static void compare_files(int nsteps)
 static void compare_scan(const char *input, const char *format)
 {
     union slot {
-        char text[64];
+        char text[1024];
         double d;
         long l;
     } a[8], b[8];
