@@ -22,6 +22,7 @@
 #include <termios.h>
 
 #define BUCKETS 512
+#define WHOLE_LOCKS 16
 
 struct hostfile {
     struct hostfile *next;
@@ -33,6 +34,12 @@ struct hostfile {
 struct hostfiles {
     pthread_mutex_t lock; /* guards all below and the refs */
     struct hostfile *bucket[BUCKETS];
+    /*
+     * By inode: a read() sees all of a write() or nothing, as POSIX wants it and Linux does not do.
+     * Started processes read pg_control while another writes it (EXEC_BACKEND, ReadControlFile() in
+     * xlog.c), and a torn one ends them.  pread() and pwrite() are left alone: their callers lock.
+     */
+    pthread_rwlock_t whole[WHOLE_LOCKS];
 };
 
 struct hostfiles *hostfiles_create(void)
@@ -41,6 +48,8 @@ struct hostfiles *hostfiles_create(void)
 
     CHECK(h);
     pthread_mutex_init(&h->lock, NULL);
+    for (int i = 0; i < WHOLE_LOCKS; i++)
+        pthread_rwlock_init(&h->whole[i], NULL);
     return h;
 }
 
@@ -378,6 +387,11 @@ int sys_pipe(int fds[2])
         rc_ < 0 ? (__typeof__(rc_))-errno : rc_;                                                   \
     })
 
+static pthread_rwlock_t *whole_lock(struct file *f)
+{
+    return &f->files->whole[f->shared->ino % WHOLE_LOCKS];
+}
+
 ssize_t sys_readv(int fd, const struct iovec *iov, int n)
 {
     struct file *f = fd_get(fd);
@@ -392,7 +406,9 @@ ssize_t sys_readv(int fd, const struct iovec *iov, int n)
     if (f->kind != FILE_REGULAR)
         return restartable(block(SYS_readv, f->host, (long)iov, n, 0, 0, 0));
     pthread_mutex_lock(&f->pos_lock);
+    pthread_rwlock_rdlock(whole_lock(f));
     rc = RET(preadv(f->host, iov, n, f->pos));
+    pthread_rwlock_unlock(whole_lock(f));
     if (rc > 0)
         f->pos += rc;
     pthread_mutex_unlock(&f->pos_lock);
@@ -419,7 +435,9 @@ ssize_t sys_writev(int fd, const struct iovec *iov, int n)
         if (fstat(f->host, &st) == 0)
             f->pos = st.st_size;
     } else {
+        pthread_rwlock_wrlock(whole_lock(f));
         rc = RET(pwritev(f->host, iov, n, f->pos));
+        pthread_rwlock_unlock(whole_lock(f));
         if (rc > 0)
             f->pos += rc;
     }
