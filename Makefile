@@ -35,11 +35,13 @@ FLAGS += $(SANITIZE_$(SANITIZE))
 
 KERNEL := $(wildcard src/loader/*.c src/kernel/*.c) src/kernel/context_x86_64.S
 RUNTIME := $(wildcard src/runtime/*.c)
+ARCHIVE := src/runtime/archive.S
 API := $(wildcard src/api/*.c)
+LIBS := -lzstd -lcrypto -ldl -pthread
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 
-all: pg $(CALF) $(EXEC) $(LIB) $(PG)/pgsql/template/PG_VERSION
+all: pg $(CALF) $(EXEC) $(LIB)
 
 # ---- PostgreSQL: pg/ knows what to do; seconds when nothing changed ---------------------------
 
@@ -63,23 +65,30 @@ $(O)/%.o: %.S Makefile | deps
 	@echo "  as $<"
 	@$(CC) -c $< -o $@
 
-$(CALF): $(call obj,$(KERNEL) $(RUNTIME) cli/main.c)
+$(CALF): $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE) cli/main.c)
 	@echo "  ld $@"
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -ldl -pthread
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
 
 $(EXEC): $(call obj,$(KERNEL) tests/os/calf-exec.c)
 	@echo "  ld $@"
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -ldl -pthread
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
 
-# What a new cluster is a copy of: made by initdb inside calf, and closed in order.
-TEMPLATE := $(PG)/pgsql/template
-$(TEMPLATE)/PG_VERSION: $(PG)/built | $(CALF)
-	@echo "  initdb $(@D)"
-	@rm -rf $(TEMPLATE) $(TEMPLATE).part
-	@TZ=Etc/UTC CALF_PG=$(PG)/pgsql $(CALF) psql $(TEMPLATE).part -Xqc checkpoint >$(PG)/template.log 2>&1 || \
-		{ cat $(PG)/template.log; exit 1; }
-	@rm -f $(TEMPLATE).part/postmaster.opts
-	@chmod -R a+rX $(TEMPLATE).part && mv $(TEMPLATE).part $(TEMPLATE)
+# ---- the archive: what calf carries of PostgreSQL ---------------------------------------------------
+
+# makes the template cluster
+$(O)/calf-bare: $(call obj,$(KERNEL) $(RUNTIME) cli/main.c)
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
+
+$(O)/pack: $(call obj,tools/pack.c)
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lzstd -lcrypto
+
+$(O)/archive.tar.zst: $(PG)/built tools/archive.sh tools/pack.c | $(O)/calf-bare $(O)/pack
+	@echo "  pack $@"
+	@tools/archive.sh $(PG)/pgsql $(O)/calf-bare $(O)/pack $@
+
+$(call obj,$(ARCHIVE)): $(ARCHIVE) $(O)/archive.tar.zst
+	@mkdir -p $(@D)
+	@$(CC) -DARCHIVE='"$(O)/archive.tar.zst"' -c $< -o $@
 
 # ---- libcalf: calf.h and libpq's API ---------------------------------------------------------------
 
@@ -104,18 +113,18 @@ $(O)/libpq.o: Makefile | pg
 		$(foreach f,$(LIBPQ_SYSTEM),--redefine-sym $(f)=calf_libpq_$(f)) $@
 	@objcopy --keep-global-symbols=$(O)/libpq.global $@
 
-$(LIB): $(call obj,$(KERNEL) $(RUNTIME) $(API)) $(O)/libpq.o include/calf.h
+$(LIB): $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE) $(API)) $(O)/libpq.o include/calf.h
 	@echo "  ld $@"
 	@{ echo '{ global:'; sed -n 's/.*\b\(calf_[a-z_]*\)(.*/\1;/p' include/calf.h | grep -v '^calf_db' | sort -u; \
 		sed 's/$$/;/' $(O)/libpq.api; echo 'local: *; };'; } >$(O)/libcalf.map
 	@$(CC) $(FLAGS) $(CFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$(O)/libcalf.map \
-		-Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic $(filter %.o,$^) -o $@ -lssl -lcrypto -lm -ldl -pthread
+		-Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic $(filter %.o,$^) -o $@ -lssl -lm $(LIBS)
 	@ln -sf $(@F) $(dir $@)$(SONAME)
 
 # the tests of src/runtime: hosts of their own
-$(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME)) $(O)/tests/runtime/%.o
+$(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/runtime/%.o
 	@mkdir -p $(@D)
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -ldl -pthread
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
 
 # programs that use libcalf as anybody would
 define use_libcalf

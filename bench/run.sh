@@ -38,11 +38,10 @@ chmod 755 "$data"
 
 # ---- two servers --------------------------------------------------------------------
 
-cp -a "$pgsql" "$scratch/calf-pgsql"
 cp -a "$stock_tree" "$scratch/stock-pgsql"
 cp "$calf" "$scratch/calf"
 chmod 755 "$scratch/calf"
-export STOCK_PG=$scratch/stock-pgsql CALF_PG=$scratch/calf-pgsql
+export STOCK_PG=$scratch/stock-pgsql
 bin=$STOCK_PG/bin
 pgsql=$STOCK_PG
 

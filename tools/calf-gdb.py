@@ -15,10 +15,17 @@
 # is set in all of them; `print variable` takes one of them, not always the selected
 # thread's, unless only that one's symbols are there ("calf here").
 #
+# What calf carries has no file of its own: its symbols are taken from $CALF_PG, else from
+# build/pg17/pgsql, the tree it was packed from.
+#
 # Not done: processes whose thread is a real process of the host (spawn.c), core files.
+
+import os
 
 import gdb
 
+TREE = os.environ.get("CALF_PG") or os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "build/pg17/pgsql")
 CURRENT = "'src/kernel/signal.c'::current"
 added = {}  # base address -> (path, address of its text), what gdb has been told
 
@@ -47,7 +54,10 @@ def instances(proc):
     for i in range(int(prog["ninstances"])):
         image = prog["list"][i]["image"]
         base = int(prog["list"][i]["base"])
-        out[base] = (image["path"].string(), base + int(image["text_lo"]))
+        path = image["path"].string()
+        if not os.path.exists(path):
+            path = os.path.join(TREE, *path.split("/")[-2:])
+        out[base] = (path, base + int(image["text_lo"]))
     return out
 
 
@@ -99,6 +109,8 @@ class Calf(gdb.Command):
         number = int(gdb.parse_and_eval("kick_signal"))
         if number:
             gdb.execute("handle SIG%d nostop noprint pass" % number, to_string=True)
+        # so do the faults by which calf stops a process that a signal met in the host's code
+        gdb.execute("handle SIGSEGV nostop noprint pass", to_string=True)
         action()
 
     def do_ps(self):

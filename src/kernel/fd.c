@@ -267,11 +267,16 @@ static int open_host(const char *path, int flags, mode_t mode)
 
 int sys_open(const char *path, int flags, mode_t mode)
 {
-    int host = open_host(path, flags, mode);
     struct kernel *k = self()->kernel;
+    struct place at;
     struct file *f;
     struct stat st;
+    int host = path_locate(path, &at);
 
+    if (host == 0 && at.entry)
+        host = flags & O_ACCMODE ? -EROFS : archive_open(at.entry);
+    else if (host == 0)
+        host = open_host(at.path, flags, mode);
     if (host < 0)
         return host;
     if (flags & O_APPEND || flags & O_PATH || fstat(host, &st) < 0 || !S_ISREG(st.st_mode))

@@ -49,6 +49,7 @@
 #include <unistd.h>
 
 #include "../loader/loader.h"
+#include "archive.h"
 
 #define CHECK(x) ((x) ? (void)0 : check_failed(#x, __FILE__, __LINE__))
 _Noreturn void check_failed(const char *what, const char *file, int line);
@@ -170,6 +171,7 @@ struct program {
     bool dlerror_set;
     volatile bool trapped; /* its text may not be executed: program_set_trap() */
     struct misc *misc;     /* results of localtime() and friends (misc.c) */
+    struct dir *dirs;      /* open ones (path.c) */
     int argc;
     char **argv, **envp;
 };
@@ -236,6 +238,7 @@ struct kernel {
     struct program *idle_programs; /* kernel.lock: ended, reset and ready to run again */
     char image_dir[PATH_MAX];      /* programs in this directory run inside */
     char lib_dir[PATH_MAX];        /* PostgreSQL's own libraries */
+    struct bind *binds;            /* path.c; constant once a process runs */
     pid_t stale_pids[2]; /* kill() says ESRCH for them: left by dead hosts (runtime/lock.c) */
     uid_t uid;           /* what processes are told they run as */
     gid_t gid;
@@ -350,7 +353,23 @@ struct cwd *cwd_ref(struct cwd *c);
 void cwd_put(struct cwd *c);
 struct cwd *cwd_open(const char *path);                       /* NULL and errno */
 void path_absolute(char *out, size_t size, const char *path); /* against the process's directory */
-int here(void);                         /* the process's directory, for the *at() calls */
+int here(void); /* the process's directory, for the *at() calls */
+/*
+ * Where a name leads: path `path` from directory `dir`, or a file that calf carries.  A name below
+ * the archive that it does not have may be in a directory bound there.  0 or -ENOENT.
+ */
+struct place {
+    int dir;
+    const char *path;
+    const struct archive_entry *entry; /* or NULL */
+    char room[PATH_MAX];
+};
+int path_locate(const char *path, struct place *out);
+/* realpath() for the running process, of an absolute path: 0 or -errno. */
+int path_real(const char *path, char out[PATH_MAX]);
+void dirs_close(struct program *g);
+void binds_free(struct kernel *k);
+int sys_access(const char *path, int mode);
 void stat_for_process(struct stat *st); /* owner as the process must see it */
 
 /* ---- heap.c: memory of one process, thrown away at its end --------------- */
@@ -415,6 +434,9 @@ struct spawn {
 };
 pid_t kernel_spawn(struct kernel *k, const struct spawn *s);
 struct kernel *kernel_create(const char *image_dir, const char *lib_dir);
+/* Names below the directory `at` that lead nowhere are looked for in `dir` (both absolute), after
+ * earlier binds.  Before the first spawn. */
+void kernel_bind(struct kernel *k, const char *at, const char *dir);
 int kernel_wait(struct kernel *k, pid_t pid); /* wait status of a spawned program; blocks */
 bool kernel_is_zombie(struct kernel *k, pid_t pid);
 int kernel_kill(struct kernel *k, pid_t pid, int sig);

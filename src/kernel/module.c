@@ -31,6 +31,9 @@ static pthread_mutex_t images_lock = PTHREAD_MUTEX_INITIALIZER; /* guards the tw
 static struct image_entry {
     struct image_entry *next;
     struct image *image;
+    dev_t dev; /* the file as it was opened */
+    ino_t ino;
+    struct timespec mtime;
 } * images;
 static struct host_library {
     struct host_library *next;
@@ -38,38 +41,58 @@ static struct host_library {
     void *handle;
 } * host_libraries;
 
+/* Where it is in the archive, if it is; and its file's state.  0 or -errno. */
+static int image_stat(const char *path, const struct archive_entry **packed, struct stat *st)
+{
+    bool inside;
+
+    *packed = archive_find(path, &inside);
+    if (!*packed)
+        return stat(path, st) < 0 ? -errno : 0;
+    archive_stat(*packed, st);
+    return 0;
+}
+
+/* The image that was opened of this file, or NULL. */
+static struct image *image_opened(const struct stat *st)
+{
+    struct image_entry *e = images;
+
+    while (e && (e->dev != st->st_dev || e->ino != st->st_ino ||
+                 e->mtime.tv_sec != st->st_mtim.tv_sec || e->mtime.tv_nsec != st->st_mtim.tv_nsec))
+        e = e->next;
+    return e ? e->image : NULL;
+}
+
 static int image_get(const char *path, struct image **out, char *err, size_t errsize)
 {
+    const struct archive_entry *packed;
     struct image_entry *e;
     struct stat st;
-    int rc = 0;
+    int rc = image_stat(path, &packed, &st), fd;
 
     *out = NULL;
-    if (stat(path, &st) < 0) {
-        rc = -errno;
-        snprintf(err, errsize, "open image %s: %s", path, strerror(errno));
-        return rc;
-    }
     pthread_mutex_lock(&images_lock);
-    for (e = images; e; e = e->next)
-        if (image_is(e->image, st.st_dev, st.st_ino,
-                     st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec))
-            break;
-    if (!e) {
-        e = calloc(1, sizeof(*e));
+    if (rc < 0 || (*out = image_opened(&st)))
+        goto out;
+    rc = fd = packed ? archive_open(packed) : open(path, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) {
+        rc = packed ? fd : -errno;
+        goto out;
+    }
+    rc = image_open(fd, path, out, err, errsize);
+    if (rc == 0) {
+        e = malloc(sizeof(*e));
         CHECK(e);
-        rc = image_open(path, &e->image, err, errsize);
-        if (rc < 0) {
-            free(e);
-            e = NULL;
-        } else {
-            e->next = images;
-            images = e;
-        }
+        *e = (struct image_entry){images, *out, st.st_dev, st.st_ino, st.st_mtim};
+        images = e;
     }
     pthread_mutex_unlock(&images_lock);
-    if (e)
-        *out = e->image;
+    return rc;
+out:
+    pthread_mutex_unlock(&images_lock);
+    if (rc < 0)
+        snprintf(err, errsize, "open image %s: %s", path, strerror(-rc));
     return rc;
 }
 
@@ -120,28 +143,17 @@ static int host_library_path(const char *name, char *out, size_t size)
     return 0;
 }
 
-static bool is_libc(const char *path)
-{
-    const char *base = strrchr(path, '/');
-
-    base = base ? base + 1 : path;
-    return strncmp(base, "libc.so", 7) == 0 || strncmp(base, "ld-linux", 8) == 0 ||
-           strncmp(base, "libpthread.so", 13) == 0 || strncmp(base, "libdl.so", 8) == 0 ||
-           strncmp(base, "librt.so", 8) == 0;
-}
-
 /* ---- symbols ------------------------------------------------------------------------- */
 
 static void *in_host_libraries(struct instance *in, const char *name)
 {
     for (int i = 0; i < in->nneeded; i++) {
-        Dl_info info;
         void *handle, *addr;
 
         if (calls_library_is_inside(in->needed[i]) || !(handle = host_library(in->needed[i])))
             continue;
         addr = dlsym(handle, name);
-        if (addr && !(dladdr(addr, &info) && is_libc(info.dli_fname)))
+        if (addr && addr != dlsym(host_library("libc.so.6"), name)) /* calls.def speaks for libc */
             return addr;
     }
     return NULL;
@@ -217,8 +229,10 @@ static int load_needed(struct proc *p, struct program *g, struct instance *in, c
 {
     for (int i = 0; i < in->nneeded; i++) {
         const char *name = in->needed[i];
+        const struct archive_entry *packed;
         struct instance *lib;
         char path[PATH_MAX * 2];
+        struct stat st;
         int rc;
 
         if (!calls_library_is_inside(name)) {
@@ -231,7 +245,7 @@ static int load_needed(struct proc *p, struct program *g, struct instance *in, c
         if (loaded(g, name))
             continue;
         snprintf(path, sizeof(path), "%s/%s", p->kernel->lib_dir, name);
-        if (access(path, R_OK) < 0 && host_library_path(name, path, sizeof(path)) < 0) {
+        if (image_stat(path, &packed, &st) < 0 && host_library_path(name, path, sizeof(path)) < 0) {
             snprintf(err, errsize, "%s needs %s, which is neither in %s nor on this system",
                      in->image->path, name, p->kernel->lib_dir);
             return -ENOENT;
@@ -345,11 +359,15 @@ void program_unload(struct program *g, int first)
 /* Is the file still what the idle program was made of? */
 bool program_is_current(const struct program *g)
 {
+    const struct archive_entry *packed;
+    struct image *now = NULL;
     struct stat st;
 
-    return stat(g->exe, &st) == 0 &&
-           image_is(g->main->image, st.st_dev, st.st_ino,
-                    st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec);
+    pthread_mutex_lock(&images_lock);
+    if (image_stat(g->exe, &packed, &st) == 0)
+        now = image_opened(&st);
+    pthread_mutex_unlock(&images_lock);
+    return now == g->main->image;
 }
 
 /* Constructors: libraries first, then the program. */
@@ -404,29 +422,29 @@ void *sys_dlopen(const char *path, int flags)
 {
     struct proc *p = gate_enter();
     struct program *g = p->prog;
-    char abs[PATH_MAX * 2], err[512], *real;
+    char abs[PATH_MAX * 2], err[512], real[PATH_MAX];
     struct instance *in;
     struct module *m = NULL;
-    int before = g->ninstances;
+    int before = g->ninstances, rc;
 
     (void)flags;
     path_absolute(abs, sizeof(abs), path ? path : g->exe);
-    real = realpath(abs, NULL);
-    for (m = g->modules; m && strcmp(m->path, real ? real : abs) != 0; m = m->next)
+    rc = path_real(abs, real);
+    for (m = g->modules; m && (rc < 0 || strcmp(m->path, real) != 0); m = m->next)
         ;
     if (m) {
         m->refs++;
-    } else if (!path) {
-        m = add_module(g, g->main, g->exe);
-    } else if (!real) {
-        snprintf(err, sizeof(err), "%s: cannot open shared object file: %s", path, strerror(errno));
+    } else if (rc < 0) {
+        snprintf(err, sizeof(err), "%.400s: cannot open shared object file: %s", path ? path : abs,
+                 strerror(-rc));
         set_error(g, err);
+    } else if (!path) {
+        m = add_module(g, g->main, real);
     } else if (load(p, g, real, false, &in, err, sizeof(err)) < 0) {
         set_error(g, err);
     } else {
         m = add_module(g, in, real);
     }
-    free(real);
     gate_leave(p);
     if (m && m->refs == 1 && path)
         for (int i = g->ninstances - 1; i >= before; i--)

@@ -80,6 +80,78 @@ void path_absolute(char *out, size_t size, const char *path)
     snprintf(out + (n > 0 ? n : 0), size - (n > 0 ? n : 0), "%s%s", n > 0 ? "/" : "", path);
 }
 
+/* ---- where a name leads ------------------------------------------------------------- */
+
+/* What is not found below `at` is looked for in `dir`. */
+struct bind {
+    struct bind *next;
+    size_t len;
+    char *at, *dir;
+};
+
+void kernel_bind(struct kernel *k, const char *at, const char *dir)
+{
+    struct bind *b = calloc(1, sizeof(*b)), **last = &k->binds;
+
+    CHECK(b && (b->at = strdup(at)) && (b->dir = strdup(dir)));
+    b->len = strlen(at);
+    while (*last)
+        last = &(*last)->next;
+    *last = b;
+}
+
+void binds_free(struct kernel *k)
+{
+    struct bind *b;
+
+    while ((b = k->binds)) {
+        k->binds = b->next;
+        free(b->at);
+        free(b->dir);
+        free(b);
+    }
+}
+
+static bool find_bound(const char *path, char out[PATH_MAX])
+{
+    if (!self()->kernel->binds || access(path, F_OK) == 0)
+        return false;
+    for (struct bind *b = self()->kernel->binds; b; b = b->next)
+        if (strncmp(path, b->at, b->len) == 0 && path[b->len] == '/' &&
+            snprintf(out, PATH_MAX, "%s%s", b->dir, path + b->len) < PATH_MAX &&
+            access(out, F_OK) == 0)
+            return true;
+    return false;
+}
+
+int path_locate(const char *path, struct place *out)
+{
+    bool inside;
+
+    out->dir = here();
+    out->path = path;
+    out->entry = NULL;
+    if (path[0] != '/' || (out->entry = archive_find(path, &inside)))
+        return 0;
+    if (find_bound(path, out->room))
+        out->path = out->room;
+    else if (inside)
+        return -ENOENT;
+    return 0;
+}
+
+int path_real(const char *path, char out[PATH_MAX])
+{
+    struct place at;
+    int rc = path_locate(path, &at);
+
+    if (rc == 0 && at.entry)
+        archive_path(at.entry, out);
+    else if (rc == 0 && !realpath(at.path, out))
+        rc = -errno;
+    return rc;
+}
+
 void stat_for_process(struct stat *st)
 {
     struct kernel *k = self()->kernel;
@@ -126,27 +198,40 @@ mode_t sys_umask(mode_t mask)
     return old;
 }
 
-int sys_stat(const char *path, struct stat *st)
+static int stat_at(const char *path, struct stat *st, int flags)
 {
-    int rc = RET(fstatat(here(), path, st, 0));
+    struct place at;
+    int rc = path_locate(path, &at);
 
+    if (rc == 0 && at.entry)
+        archive_stat(at.entry, st);
+    else if (rc == 0)
+        rc = RET(fstatat(at.dir, at.path, st, flags));
     if (rc == 0)
         stat_for_process(st);
     return rc;
+}
+
+int sys_stat(const char *path, struct stat *st)
+{
+    return stat_at(path, st, 0);
 }
 
 int sys_lstat(const char *path, struct stat *st)
 {
-    int rc = RET(fstatat(here(), path, st, AT_SYMLINK_NOFOLLOW));
-
-    if (rc == 0)
-        stat_for_process(st);
-    return rc;
+    return stat_at(path, st, AT_SYMLINK_NOFOLLOW);
 }
 
 int sys_access(const char *path, int mode)
 {
-    return RET(faccessat(here(), path, mode, 0));
+    struct place at;
+    int rc = path_locate(path, &at);
+
+    if (rc < 0 || !at.entry)
+        return rc < 0 ? rc : RET(faccessat(at.dir, at.path, mode, 0));
+    if (mode & W_OK)
+        return -EROFS;
+    return mode & X_OK && !(at.entry->mode & 0111) ? -EACCES : 0;
 }
 
 int sys_unlink(const char *path)
@@ -257,30 +342,21 @@ int sys_utime(const char *path, const struct utimbuf *t)
     return RET(utimensat(here(), path, t ? ts : NULL, 0));
 }
 
-/* The host's DIR reads a descriptor of its own: nobody else sees its position. */
-DIR *sys_opendir(const char *path)
-{
-    int fd = openat(here(), path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-
-    if (!d && fd >= 0)
-        close(fd);
-    return d;
-}
-
 char *sys_realpath(const char *path, char *out)
 {
-    char abs[PATH_MAX * 2], *real;
+    char abs[PATH_MAX * 2], real[PATH_MAX];
+    int rc;
 
     path_absolute(abs, sizeof(abs), path);
-    real = realpath(path[0] ? abs : "", NULL);
-    if (!real)
+    rc = path_real(path[0] ? abs : "", real);
+    if (rc < 0) {
+        errno = -rc;
         return NULL;
+    }
     if (!out)
         out = proc_malloc(PATH_MAX);
     if (out)
-        snprintf(out, PATH_MAX, "%s", real);
-    free(real);
+        strcpy(out, real);
     return out;
 }
 
@@ -321,4 +397,133 @@ int sys_statvfs(const char *path, struct statvfs *out)
 
     path_absolute(abs, sizeof(abs), path);
     return RET(statvfs(abs, out));
+}
+
+/* ---- directories ------------------------------------------------------------------------- */
+
+/* First what the archive has, then what the host's directory and those bound there have. */
+struct dir {
+    struct dir *next;                       /* program.dirs */
+    const struct archive_entry *entry, *at; /* NULL: not in the archive; the last one given */
+    const struct bind *bind;                /* the one that is read, NULL: none yet */
+    DIR *host;                              /* NULL: none open */
+    char *path;
+    struct dirent given;
+};
+
+struct dir *sys_opendir(const char *path)
+{
+    struct program *g = self()->prog;
+    struct dir *d = calloc(1, sizeof(*d));
+    struct place at;
+    int rc = path_locate(path, &at), fd = -1;
+
+    CHECK(d && (d->path = strdup(path)));
+    d->entry = at.entry;
+    if (rc == 0 && d->entry && !S_ISDIR(d->entry->mode))
+        rc = -ENOTDIR;
+    if (rc == 0 && !d->entry) {
+        fd = openat(at.dir, at.path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+        d->host = fd < 0 ? NULL : fdopendir(fd);
+        rc = d->host ? 0 : -errno;
+    }
+    if (rc < 0) {
+        if (fd >= 0)
+            close(fd);
+        free(d->path);
+        free(d);
+        errno = -rc;
+        return NULL;
+    }
+    d->next = g->dirs;
+    g->dirs = d;
+    return d;
+}
+
+/* The next directory bound to this one, opened; false: there is none. */
+static bool next_bound(struct dir *d)
+{
+    const struct bind *b = d->bind ? d->bind->next : self()->kernel->binds;
+
+    if (d->host)
+        closedir(d->host);
+    d->host = NULL;
+    for (; b && !d->host; b = b->next) {
+        d->bind = b;
+        if (strcmp(b->at, d->path) == 0)
+            d->host = opendir(b->dir);
+    }
+    return d->host != NULL;
+}
+
+/* Is it given already, by the archive or a directory that was read before? */
+static bool was_given(struct dir *d, const char *name)
+{
+    char path[PATH_MAX * 2];
+    bool inside;
+
+    if (!d->bind)
+        return false;
+    snprintf(path, sizeof(path), "%s/%s", d->path, name);
+    if (archive_find(path, &inside) || access(path, F_OK) == 0)
+        return true;
+    for (const struct bind *b = self()->kernel->binds; b != d->bind; b = b->next) {
+        snprintf(path, sizeof(path), "%s/%s", b->dir, name);
+        if (strcmp(b->at, d->path) == 0 && access(path, F_OK) == 0)
+            return true;
+    }
+    return false;
+}
+
+struct dirent *sys_readdir(struct dir *d)
+{
+    struct dirent *e;
+
+    if (d->entry)
+        d->at = archive_next(d->entry, d->at);
+    if (d->entry && d->at) {
+        d->given.d_type = S_ISDIR(d->at->mode) ? DT_DIR : DT_REG;
+        snprintf(d->given.d_name, sizeof(d->given.d_name), "%s", strrchr(d->at->name, '/') + 1);
+        return &d->given;
+    }
+    d->entry = NULL;
+    do {
+        errno = 0;
+        while (d->host && (e = readdir(d->host)))
+            if (!was_given(d, e->d_name))
+                return e;
+        if (errno)
+            return NULL;
+    } while (next_bound(d));
+    errno = 0; /* how the end is told from an error */
+    return NULL;
+}
+
+static void dir_free(struct dir *d)
+{
+    if (d->host)
+        closedir(d->host);
+    free(d->path);
+    free(d);
+}
+
+int sys_closedir(struct dir *d)
+{
+    struct dir **at = &self()->prog->dirs;
+
+    while (*at != d)
+        at = &(*at)->next;
+    *at = d->next;
+    dir_free(d);
+    return 0;
+}
+
+void dirs_close(struct program *g)
+{
+    struct dir *d;
+
+    while ((d = g->dirs)) {
+        g->dirs = d->next;
+        dir_free(d);
+    }
 }

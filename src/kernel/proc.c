@@ -211,6 +211,7 @@ static void program_clean(struct program *g)
     modules_release(g);
     stdio_destroy(g->stdio);
     misc_destroy(g->misc);
+    dirs_close(g);
     heap_destroy(g->heap);
     exitfns_free(g->exitfns);
     g->stdio = NULL;
@@ -558,8 +559,9 @@ int proc_prepare(struct proc *p, const char *path, char *const argv[], char *con
     int rc;
 
     path_absolute(abs, sizeof(abs), path);
-    if (access(abs, X_OK) < 0)
-        return -errno;
+    rc = sys_access(abs, X_OK);
+    if (rc < 0)
+        return rc;
     snprintf(inside, sizeof(inside), "%s", path);
     rc = shell_inside(p->kernel, inside, &argv, &memory);
     if (rc == 0 && !command_is_inside(p->kernel, abs, inside)) {
@@ -1041,6 +1043,7 @@ void kernel_destroy(struct kernel *k)
             pthread_cond_wait(&k->changed, &k->lock);
         pthread_mutex_unlock(&k->lock);
     }
+    binds_free(k);
     while (k->idle_programs) {
         struct program *g = k->idle_programs;
 

@@ -27,7 +27,7 @@ bool command_is_inside(struct kernel *k, const char *path, char out[PATH_MAX])
 {
     size_t n = strlen(k->image_dir);
 
-    if (!realpath(path, out))
+    if (path_real(path, out) < 0)
         return false;
     return strncmp(out, k->image_dir, n) == 0 && out[n] == '/' && !strchr(out + n + 1, '/');
 }

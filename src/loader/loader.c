@@ -8,7 +8,6 @@
 #include "loader.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdarg.h>
@@ -95,7 +94,7 @@ static int check_segments(struct image *im, uint64_t file_size, char *err, size_
     return 0;
 }
 
-int image_open(const char *path, struct image **out, char *err, size_t errsize)
+int image_open(int fd, const char *path, struct image **out, char *err, size_t errsize)
 {
     static _Atomic size_t offset;
     struct image *im = calloc(1, sizeof(*im));
@@ -103,18 +102,13 @@ int image_open(const char *path, struct image **out, char *err, size_t errsize)
     int rc = 0;
 
     *out = NULL;
-    if (!im)
+    if (!im) {
+        close(fd);
         return -ENOMEM;
-    im->fd = open(path, O_RDONLY | O_CLOEXEC);
-    im->path = strdup(path);
-    if (im->fd < 0 || fstat(im->fd, &st) < 0) {
-        rc = fail(err, errsize, errno, "open image %s: %s", path, strerror(errno));
-        goto out;
     }
-    im->dev = st.st_dev;
-    im->ino = st.st_ino;
-    im->mtime_ns = st.st_mtim.tv_sec * 1000000000LL + st.st_mtim.tv_nsec;
-    if (!S_ISREG(st.st_mode) ||
+    im->fd = fd;
+    im->path = strdup(path);
+    if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
         pread(im->fd, &im->ehdr, sizeof(im->ehdr), 0) != (ssize_t)sizeof(im->ehdr) ||
         memcmp(im->ehdr.e_ident, ELFMAG, SELFMAG) != 0) {
         rc = fail(err, errsize, ENOEXEC, "image %s is damaged: not an ELF file", path);
@@ -150,18 +144,12 @@ void image_close(struct image *im)
 {
     if (!im)
         return;
-    if (im->fd >= 0)
-        close(im->fd);
+    close(im->fd);
     if (im->data_file)
         munmap((void *)PAGE_DOWN((uintptr_t)im->data_file), im->data_file_size);
     free(im->bound);
     free(im->path);
     free(im);
-}
-
-bool image_is(const struct image *im, uint64_t dev, uint64_t ino, int64_t mtime_ns)
-{
-    return im->dev == dev && im->ino == ino && im->mtime_ns == mtime_ns;
 }
 
 /* [addr, addr + size) of the image's own addresses, as a pointer, or NULL. */

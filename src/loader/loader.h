@@ -37,10 +37,7 @@ struct image {
     size_t data_off;  /* first writable page; [data_off, span) is private to an instance */
     size_t relro_end; /* [data_off, relro_end) is constant after relocation */
     uintptr_t text_lo, text_hi; /* executable part, relative to the base */
-    uint64_t dev;
-    uint64_t ino;
-    int64_t mtime_ns;
-    void **bound; /* by symbol index: answers that are the same for every instance */
+    void **bound;               /* by symbol index: answers that are the same for every instance */
     uint32_t nbound;
     const char *data_file; /* the file's bytes from relro_end on, for instance_reset() */
     size_t data_file_size;
@@ -86,10 +83,9 @@ struct symbol_answer {
 typedef int (*resolver)(void *ctx, struct instance *in, const char *name, void *copy,
                         struct symbol_answer *out);
 
-int image_open(const char *path, struct image **out, char *err, size_t errsize);
+/* `fd` is the image's then, also on failure; `path` is what messages call it. */
+int image_open(int fd, const char *path, struct image **out, char *err, size_t errsize);
 void image_close(struct image *im);
-/* The same file as when it was opened?  `st_*` from fstat or stat. */
-bool image_is(const struct image *im, uint64_t dev, uint64_t ino, int64_t mtime_ns);
 
 int instance_map(struct image *im, struct instance **out, char *err, size_t errsize);
 int instance_relocate(struct instance *in, resolver resolve, void *ctx, char *err, size_t errsize);

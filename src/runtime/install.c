@@ -1,16 +1,18 @@
 /*
  * install.c - where the images are
  *
- * A build tree or an installation keeps them beside the program that uses them;
- * $CALF_PG points elsewhere.  The images themselves are found and checked here,
- * so that a missing or damaged one is a sentence before anything is touched.
+ * This library carries them (archive.S), and they appear below its own name: nothing else can be
+ * there.  $CALF_PG names a directory instead, for debugging.  What a start needs is checked here,
+ * so that a missing or damaged image is a sentence before anything is touched.
  */
 #include "runtime.h"
 
+#include "../kernel/archive.h"
 #include "../loader/loader.h"
 
 #include <dlfcn.h>
-#include <libgen.h>
+#include <errno.h>
+#include <fcntl.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -20,6 +22,9 @@
 #ifndef CALF_PG_MAJOR
 #define CALF_PG_MAJOR 17
 #endif
+
+/* archive.S; not in the program that makes the archive */
+extern const char calf_archive[] __attribute__((weak)), calf_archive_end[] __attribute__((weak));
 
 int fail(struct calf_error *err, enum calf_code code, const char *fmt, ...)
 {
@@ -49,43 +54,72 @@ static int read_major(const char *root)
     return major;
 }
 
-int install_find(struct install *out, struct calf_error *err)
+/* The file that this code is in, which the archive is part of: a shared library or the program. */
+static int own_file(char out[PATH_MAX])
 {
-    const char *env = getenv("CALF_PG");
-    char root[PATH_MAX], exe[PATH_MAX], path[PATH_MAX + 64], why[768];
-    static const char *const needed[] = {"postgres", "initdb"};
-    struct image *im;
+    char path[PATH_MAX];
     Dl_info here;
     ssize_t n;
 
-    /* the library that this code is in, else the program */
     if (dladdr((void *)install_find, &here) && strstr(here.dli_fname, ".so") &&
-        realpath(here.dli_fname, exe))
-        n = strlen(exe);
-    else
-        n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
-    if (n < 0)
+        realpath(here.dli_fname, out))
+        return 0;
+    n = readlink("/proc/self/exe", path, sizeof(path) - 1);
+    path[n > 0 ? n : 0] = '\0';
+    if (n > 0 && !realpath(path, out)) /* deleted meanwhile */
+        strcpy(out, path);
+    return n > 0 ? 0 : -1;
+}
+
+static int find_carried(struct install *out, struct calf_error *err)
+{
+    char path[PATH_MAX + 32], why[768];
+    const struct archive_entry *postgres;
+    bool inside;
+
+    if (own_file(out->root) < 0)
+        return fail(err, CALF_INSTALL, "cannot find out where this program is; is /proc mounted?");
+    if (archive_mount(out->root, calf_archive, calf_archive_end - calf_archive, why, sizeof(why)) <
+        0)
+        return fail(err, CALF_INSTALL, "%s; install it again", why);
+    snprintf(path, sizeof(path), "%s/bin/postgres", out->root);
+    postgres = archive_find(path, &inside);
+    if (!postgres || archive_check(postgres) < 0)
         return fail(err, CALF_INSTALL,
-                    "cannot find out where this program is; set CALF_PG to the directory that "
-                    "holds PostgreSQL's bin, lib and share");
-    exe[n] = '\0';
-    if (env && *env)
-        snprintf(root, sizeof(root), "%s", env);
-    else if (snprintf(root, sizeof(root), "%s/pg%d/pgsql", dirname(exe), CALF_PG_MAJOR) >=
-             (int)sizeof(root))
-        return fail(err, CALF_INSTALL, "the path of this program is too long");
-    out->major = read_major(root);
-    snprintf(out->bin, sizeof(out->bin), "%.*s/bin", PATH_MAX - 8, root);
-    snprintf(out->lib, sizeof(out->lib), "%.*s/lib", PATH_MAX - 8, root);
-    snprintf(out->template, sizeof(out->template), "%.*s/template", PATH_MAX - 16, root);
-    if (access(out->template, R_OK | X_OK) < 0)
-        out->template[0] = '\0';
+                    "PostgreSQL's program in %s is damaged (sha256); install it again", out->root);
+    snprintf(path, sizeof(path), "%s/template", out->root);
+    out->template = archive_find(path, &inside);
+    out->major = CALF_PG_MAJOR;
+    return 0;
+}
+
+int install_find(struct install *out, struct calf_error *err)
+{
+    static const char *const needed[] = {"postgres", "initdb"};
+    const char *env = getenv("CALF_PG");
+    char path[PATH_MAX + 32], why[768];
+    struct image *im;
+
+    out->template = NULL;
+    if (calf_archive && (!env || !*env))
+        return find_carried(out, err);
+    if (!env || !realpath(env, out->root))
+        return fail(err, CALF_INSTALL,
+                    "cannot open %s: CALF_PG must name a directory with PostgreSQL's bin, lib and "
+                    "share, built for calf",
+                    env ? env : "PostgreSQL");
+    out->major = read_major(out->root);
     for (int i = 0; i < 2; i++) {
-        snprintf(path, sizeof(path), "%s/%s", out->bin, needed[i]);
-        if (access(path, R_OK | X_OK) < 0)
+        int fd;
+
+        snprintf(path, sizeof(path), "%s/bin/%s", out->root, needed[i]);
+        fd = open(path, O_RDONLY | O_CLOEXEC);
+        if (fd < 0)
             return fail(err, CALF_INSTALL,
-                        "no PostgreSQL built for calf in %s; run \"make\" or set CALF_PG", root);
-        if (image_open(path, &im, why, sizeof(why)) < 0)
+                        "cannot open %s: %s; CALF_PG must name a PostgreSQL "
+                        "built for calf",
+                        path, strerror(errno));
+        if (image_open(fd, path, &im, why, sizeof(why)) < 0)
             return fail(err, CALF_INSTALL, "%s; run \"make\" to build it again", why);
         image_close(im);
     }

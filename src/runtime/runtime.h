@@ -13,6 +13,8 @@
 #include <stdbool.h>
 #include <sys/types.h>
 
+struct archive_entry;
+
 #define SERVER_SETTINGS_MAX 23
 #define SERVER_PORT "5432" /* names the socket file; nothing listens on TCP */
 
@@ -20,14 +22,14 @@
 int fail(struct calf_error *err, enum calf_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
-/* An installed PostgreSQL built for calf. */
+/* A PostgreSQL built for calf: below `root` are its bin, lib and share. */
 struct install {
-    char bin[PATH_MAX], lib[PATH_MAX];
-    char template[PATH_MAX]; /* a closed cluster to copy; "": none */
+    char root[PATH_MAX];
+    const struct archive_entry *template; /* a closed cluster to copy; NULL: none */
     int major;
 };
 
-/* $CALF_PG, or pg<major>/pgsql next to libcalf.so or the running program. */
+/* What this library or program carries, or the directory that $CALF_PG names. */
 int install_find(struct install *out, struct calf_error *err);
 
 /* ---- lock.c ------------------------------------------------------------------ */

@@ -148,9 +148,9 @@ static pid_t start_program(struct server *s, char *const argv[], const int fds[3
     pid_t pid;
     int n = 0;
 
-    snprintf(path, sizeof(path), "%s/%s", s->install.bin, argv[0]);
-    if (strchr(argv[0], '/') || access(path, X_OK) < 0)
-        return fail(err, CALF_INSTALL, "no program %s in %s", argv[0], s->install.bin);
+    if (strchr(argv[0], '/'))
+        return fail(err, CALF_INSTALL, "%s: name one of PostgreSQL's programs", argv[0]);
+    snprintf(path, sizeof(path), "%s/bin/%s", s->install.root, argv[0]);
     while (argv[n] && n < 63) {
         list[n] = n ? argv[n] : path;
         n++;
@@ -163,6 +163,8 @@ static pid_t start_program(struct server *s, char *const argv[], const int fds[3
                                                   .envp = s->env,
                                                   .fds = {fds[0], fds[1], fds[2]},
                                                   .shows_host_pid = postmaster});
+    if (pid == -ENOENT)
+        return fail(err, CALF_INSTALL, "there is no program %s in %s", argv[0], s->install.root);
     if (pid < 0)
         return fail(err, CALF_SYSTEM, "cannot start %s: %s", path, strerror(-pid));
     return pid;
@@ -189,7 +191,7 @@ static int create_cluster(struct server *s, const struct server_options *o, stru
     int null, out, status, rc = 0, n = 10;
     pid_t pid;
 
-    if (s->install.template[0] && !o->encoding && !o->locale && !o->no_checksums)
+    if (s->install.template && !o->encoding && !o->locale && !o->no_checksums)
         return template_copy(&s->install, s->dir, !o->volatile_data, err);
     if (o->volatile_data)
         argv[n++] = "--no-sync";
@@ -308,6 +310,7 @@ int server_start(const struct install *in, const struct server_options *o, struc
                  struct calf_error *err)
 {
     struct server *s = calloc(1, sizeof(*s));
+    char bin[PATH_MAX + 8], lib[PATH_MAX + 8];
     bool created = false;
     enum found found;
     pid_t stale[2] = {0, 0};
@@ -344,7 +347,9 @@ int server_start(const struct install *in, const struct server_options *o, struc
     }
     if (s->lock_fd < 0 || (!o->inside && check_socket(s->socket_dir, &stale[1], err) < 0))
         goto failed;
-    s->kernel = kernel_create(in->bin, in->lib);
+    snprintf(bin, sizeof(bin), "%s/bin", in->root);
+    snprintf(lib, sizeof(lib), "%s/lib", in->root);
+    s->kernel = kernel_create(bin, lib);
     memcpy(s->kernel->stale_pids, stale, sizeof(stale));
     make_environment(s);
     if (found == FOUND_NOTHING) {

@@ -11,6 +11,8 @@
  */
 #include "runtime.h"
 
+#include "../kernel/archive.h"
+
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -25,73 +27,49 @@
 #include <unistd.h>
 
 #define CREATING "calf.creating"
-#define NONCE_SIZE 32     /* MOCK_AUTH_NONCE_LEN, right before the checksum (pg_control.h) */
-#define WAL_SYSID_AT 24   /* xlp_sysid in the long header of a segment's first page */
-#define CONTROL_SIZE 8192 /* PG_CONTROL_FILE_SIZE */
+#define NONCE_SIZE 32          /* MOCK_AUTH_NONCE_LEN, right before the checksum (pg_control.h) */
+#define WAL_SYSID_AT 24        /* xlp_sysid in the long header of a segment's first page */
+#define CONTROL_SIZE 8192      /* PG_CONTROL_FILE_SIZE */
+#define WAL_SEGMENT (16 << 20) /* initdb's default */
 
 /* ---- copying -------------------------------------------------------------------- */
 
-static int copy_bytes(int from, int to)
-{
-    static const size_t most = 1 << 30;
-    char buf[64 << 10];
-    ssize_t n;
+struct copy {
+    int dir;
+    bool durable;
+};
 
-    while ((n = copy_file_range(from, NULL, to, NULL, most, 0)) > 0)
-        ;
-    if (n == 0)
-        return 0;
-    if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
+/* A segment of the WAL is in the template without the zeros behind what was written. */
+static int fill_segment(const struct copy *c, int fd)
+{
+    if (!c->durable)
+        return ftruncate(fd, WAL_SEGMENT);
+    errno = posix_fallocate(fd, 0, WAL_SEGMENT); /* so that its blocks are there later */
+    return errno ? -1 : 0;
+}
+
+/* For archive_walk(); -1 and errno. */
+static int copy_entry(void *ctx, const char *name, mode_t mode, const void *data, size_t size)
+{
+    const struct copy *c = ctx;
+    int fd, rc = 0, why;
+
+    if (S_ISDIR(mode))
+        return mkdirat(c->dir, name, 0700);
+    fd = openat(c->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    if (fd < 0)
         return -1;
-    while ((n = read(from, buf, sizeof(buf))) > 0)
-        for (ssize_t at = 0, w; at < n; at += w)
-            if ((w = write(to, buf + at, n - at)) < 0)
-                return -1;
-    return n < 0 ? -1 : 0;
-}
+    for (size_t at = 0; rc == 0 && at < size;) {
+        ssize_t n = write(fd, (const char *)data + at, size - at);
 
-static int copy_file(int from_dir, int to_dir, const char *name)
-{
-    int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC);
-    int to = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int rc = from < 0 || to < 0 ? -1 : copy_bytes(from, to), why = errno;
-
-    if (from >= 0)
-        close(from);
-    if (to >= 0 && close(to) < 0 && rc == 0) {
-        rc = -1;
-        why = errno;
+        at += n > 0 ? n : 0;
+        rc = n < 0 ? -1 : 0;
     }
-    errno = why;
-    return rc;
-}
-
-/* Takes both descriptors. */
-static int copy_tree(int from_dir, int to_dir)
-{
-    DIR *d = from_dir < 0 || to_dir < 0 ? NULL : fdopendir(from_dir);
-    struct dirent *e;
-    int rc = d ? 0 : -1, why = errno;
-
-    while (rc == 0 && (e = readdir(d))) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        if (e->d_type == DT_DIR) {
-            rc = mkdirat(to_dir, e->d_name, 0700);
-            if (rc == 0)
-                rc = copy_tree(openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-                               openat(to_dir, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        } else {
-            rc = copy_file(dirfd(d), to_dir, e->d_name);
-        }
-        why = errno;
-    }
-    if (d)
-        closedir(d);
-    else if (from_dir >= 0)
-        close(from_dir);
-    if (to_dir >= 0)
-        close(to_dir);
+    if (rc == 0 && strncmp(name, "pg_wal/", 7) == 0)
+        rc = fill_segment(c, fd);
+    why = errno;
+    if (close(fd) < 0 && rc == 0)
+        return -1;
     errno = why;
     return rc;
 }
@@ -231,13 +209,10 @@ int template_copy(const struct install *in, const char *dir, bool durable, struc
 {
     int to = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int mark = to < 0 ? -1 : openat(to, CREATING, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
-    int from = open(in->template, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    int rc = mark < 0 || from < 0 || fchmod(to, 0700) < 0 ? -1 : 0; /* as PostgreSQL wants it */
+    int rc = mark < 0 || fchmod(to, 0700) < 0 ? -1 : 0; /* as PostgreSQL wants it */
 
-    if (rc == 0) {
-        rc = copy_tree(from, dup(to));
-        from = -1;
-    }
+    if (rc == 0)
+        rc = archive_walk(in->template, copy_entry, &(struct copy){to, durable});
     if (rc == 0)
         rc = make_unique(to);
     if (rc == 0)
@@ -248,17 +223,16 @@ int template_copy(const struct install *in, const char *dir, bool durable, struc
         rc = unlinkat(to, CREATING, 0);
     if (rc == 0 && durable)
         rc = fsync(to);
-    if (rc < 0) {
-        fail(err, CALF_FAILED, "cannot create the cluster in %s from %s: %s", dir, in->template,
-             strerror(errno));
-        if (mark >= 0)
-            template_sweep(dir);
-    }
-    if (from >= 0)
-        close(from);
+    if (rc == -EBADMSG)
+        fail(err, CALF_INSTALL, "the template cluster in %s is damaged (sha256); install it again",
+             in->root);
+    else if (rc < 0)
+        fail(err, CALF_FAILED, "cannot create the cluster in %s: %s", dir, strerror(errno));
+    if (rc < 0 && mark >= 0)
+        template_sweep(dir);
     if (mark >= 0)
         close(mark);
     if (to >= 0)
         close(to);
-    return rc;
+    return rc < 0 ? -1 : 0;
 }

@@ -2,8 +2,6 @@
 # run.sh - programs that use src/runtime as a host would, each in a directory of its own
 set -u
 cd "$(dirname "$0")/../.."
-CALF_PG=$PWD/build/pg${PG_MAJOR:-17}/pgsql
-export CALF_PG
 passed=0 failed=0
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/calf-rt.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT

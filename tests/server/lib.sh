@@ -18,7 +18,6 @@ pgsql=$repo/build/pg$major/pgsql
 bin=$pgsql/bin
 calf=${CALF:-$repo/build/calf}
 deadline=60 # seconds for anything that should take one
-[ "$major" = 17 ] || export CALF_PG=${CALF_PG:-$pgsql}
 
 # A caller's settings are not part of a test.
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGDATA PGPASSFILE PGPASSWORD

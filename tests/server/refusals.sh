@@ -248,10 +248,53 @@ check 'an initdb of 1,000 bytes' damaged initdb head -c 1000
 
 no_images() {
     mkdir "$scratch/empty"
-    refused 1 "$scratch/cluster" "$scratch/empty|make" env CALF_PG="$scratch/empty" \
+    refused 1 "$scratch/cluster" "$scratch/empty|CALF_PG" env CALF_PG="$scratch/empty" \
         "${c[@]}" "$scratch/cluster"
 }
 check 'a CALF_PG without images' no_images
+
+# flipped PATTERN COMMAND...: a calf in whose archive the last byte of the frame with PATTERN is another
+flipped() {
+    local pattern=$1 archive
+    shift
+    archive=$repo/build/obj$major/archive.tar.zst
+    tar --zstd -xOf "$archive" MANIFEST >"$scratch/manifest" || return 1
+    perl -e '
+        my ($pattern, $manifest, $archive, $from, $to) = @ARGV;
+        local $/; my @text = map { open my $f, "<", $_ or die "$_: $!"; <$f> } $manifest, $archive, $from;
+        my $end = length($text[1]) - 65; # of the manifest, before the trailer
+        if ($pattern) {
+            $text[0] =~ /.*^frame (\d+) (\d+) [^\n]*\n(?:(?!frame )[^\n]*\n)*?[^\n]* $pattern\n/ms or die "no $pattern";
+            $end = $1 + $2 - 1;
+        }
+        my $at = index($text[2], substr($text[1], 0, 1000)) + $end;
+        substr($text[2], $at, 1) ^= "\x01";
+        open my $f, ">", $to or die; print $f $text[2]; close $f or die' \
+        "$pattern" "$scratch/manifest" "$archive" "$calf" "$scratch/flipped" || return 1
+    chmod 755 "$scratch/flipped"
+    "$@"
+    rm "$scratch/flipped"
+}
+flipped_calf() {
+    refused 1 "$scratch/cluster" 'damaged|install' "$scratch/flipped" serve "$scratch/cluster"
+}
+flipped_template() {
+    fails timeout "$deadline" "$scratch/flipped" serve "$scratch/new" 2>"$scratch/err" || return 1
+    grep 'template.*damaged.*install' "$scratch/err" && [ ! -e "$scratch/new" ]
+}
+check 'a calf whose postgres has a flipped bit' flipped bin/postgres flipped_calf
+check 'a calf whose manifest has a flipped bit' flipped '' flipped_calf
+check 'a calf whose template has a flipped bit' flipped template/base/1/1255 flipped_template
+flipped_extension() {
+    start_server "$scratch/some" || return 1
+    fails sql 'create extension hstore' && sql 'create extension ltree'
+    stop_server
+}
+serve_flipped() {
+    local serve=("$scratch/flipped" serve)
+    flipped_extension
+}
+check 'a calf whose hstore has a flipped bit: only that is missing' flipped lib/hstore.so serve_flipped
 
 # ---- PostgreSQL's own refusals: its lines, then calf's ----------------------------------
 

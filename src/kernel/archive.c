@@ -1,0 +1,417 @@
+/*
+ * archive.c - finding and reading the files that calf carries; see archive.h
+ *
+ * The rule that matters: no frame is decompressed before its sum was compared.
+ */
+#define OPENSSL_SUPPRESS_DEPRECATED /* SHA256_*: the sum alone, without OpenSSL's start */
+#include "archive.h"
+
+#include "kernel.h"
+
+#include <openssl/sha.h>
+#include <sys/mman.h>
+#include <sys/sysmacros.h>
+#include <zstd.h>
+
+#define TAR_BLOCK 512
+#define PAGE 4096UL
+#define ROOT_MAX 900 /* with a file's name below PostgreSQL's MAXPGPATH */
+
+struct frame {
+    size_t offset, size, raw_size;
+    unsigned char sha256[SHA256_DIGEST_LENGTH];
+    _Atomic bool checked;
+};
+
+static struct archive {
+    const char *data;
+    size_t size;
+    char root[ROOT_MAX];
+    size_t root_len;
+    struct frame *frames;
+    unsigned nframes;
+    struct archive_entry *entries; /* by name */
+    size_t nentries;
+    _Atomic bool mounted;
+} archive;
+
+/* ---- frames -------------------------------------------------------------------------- */
+
+static bool has_sum(const char *data, size_t size, const unsigned char *sum)
+{
+    unsigned char found[SHA256_DIGEST_LENGTH];
+    SHA256_CTX sha;
+
+    SHA256_Init(&sha);
+    SHA256_Update(&sha, data, size);
+    SHA256_Final(found, &sha);
+    return memcmp(found, sum, sizeof(found)) == 0;
+}
+
+/* What was read leaves this process's memory; it is in the file. */
+static void drop_pages(void)
+{
+    uintptr_t from = ((uintptr_t)archive.data + PAGE - 1) & ~(PAGE - 1);
+    uintptr_t to = ((uintptr_t)archive.data + archive.size) & ~(PAGE - 1);
+
+    madvise((void *)from, to - from, MADV_DONTNEED);
+}
+
+static int check_frame(struct frame *f)
+{
+    if (!f->checked && !has_sum(archive.data + f->offset, f->size, f->sha256))
+        return -EBADMSG;
+    f->checked = true;
+    return 0;
+}
+
+/* Its memory is kept: threads that come and go would leave it behind in malloc's arenas. */
+static struct {
+    pthread_mutex_t lock;
+    ZSTD_DCtx *zstd;
+    char buf[128 << 10];
+} reader = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void reader_take(void)
+{
+    pthread_mutex_lock(&reader.lock);
+    if (!reader.zstd)
+        reader.zstd = ZSTD_createDCtx();
+    CHECK(reader.zstd);
+    ZSTD_DCtx_reset(reader.zstd, ZSTD_reset_session_only);
+}
+
+static void reader_release(void)
+{
+    drop_pages();
+    pthread_mutex_unlock(&reader.lock);
+}
+
+/* `to` has room for raw_size bytes. */
+static int read_frame(struct frame *f, char *to)
+{
+    int rc = check_frame(f);
+    size_t n;
+
+    if (rc < 0)
+        return rc;
+    reader_take();
+    n = ZSTD_decompressDCtx(reader.zstd, to, f->raw_size, archive.data + f->offset, f->size);
+    reader_release();
+    return n == f->raw_size ? 0 : -EBADMSG;
+}
+
+/* ---- mounting --------------------------------------------------------------------------- */
+
+static bool parse_sum(const char *hex, unsigned char *out)
+{
+    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
+        if (sscanf(hex + 2 * i, "%2hhx", &out[i]) != 1)
+            return false;
+    return true;
+}
+
+static int by_name(const void *a, const void *b)
+{
+    return strcmp(((const struct archive_entry *)a)->name, ((const struct archive_entry *)b)->name);
+}
+
+static bool add_frame(const char *line)
+{
+    struct frame f = {0};
+    char hex[65];
+
+    if (sscanf(line, "frame %zu %zu %zu %64s", &f.offset, &f.size, &f.raw_size, hex) != 4 ||
+        f.offset > archive.size || f.size > archive.size - f.offset || strlen(hex) != 64 ||
+        !parse_sum(hex, f.sha256))
+        return false;
+    archive.frames[archive.nframes++] = f;
+    return true;
+}
+
+static bool add_entry(char *line)
+{
+    struct archive_entry e = {.frame = archive.nframes - 1};
+    bool file = strncmp(line, "file ", 5) == 0;
+    int name = 0;
+
+    if (archive.nframes == 0)
+        return false;
+    if (file)
+        sscanf(line, "file %o %zu %zu %n", &e.mode, &e.at, &e.size, &name);
+    else
+        sscanf(line, "dir %o %n", &e.mode, &name);
+    if (name == 0 || e.at > archive.frames[e.frame].raw_size ||
+        e.size > archive.frames[e.frame].raw_size - e.at)
+        return false;
+    e.mode |= file ? S_IFREG : S_IFDIR;
+    e.name = line + name;
+    archive.entries[archive.nentries++] = e;
+    return true;
+}
+
+/* `text` stays: the names are in it. */
+static bool parse_manifest(char *text)
+{
+    size_t lines = 0;
+    char *next;
+
+    for (char *c = text; *c; c++)
+        lines += *c == '\n';
+    archive.frames = calloc(lines + 1, sizeof(*archive.frames));
+    archive.entries = calloc(lines + 1, sizeof(*archive.entries));
+    CHECK(archive.frames && archive.entries);
+    for (char *line = text; *line; line = next) {
+        char *end = strchr(line, '\n');
+
+        if (!end)
+            return false;
+        *end = '\0';
+        next = end + 1;
+        if (strncmp(line, "frame ", 6) == 0 ? !add_frame(line) : !add_entry(line))
+            return false;
+    }
+    qsort(archive.entries, archive.nentries, sizeof(*archive.entries), by_name);
+    return true;
+}
+
+static bool read_manifest(void)
+{
+    struct archive_trailer t;
+    unsigned long long raw;
+    size_t n = sizeof(t);
+    char *text;
+
+    if (archive.size < n)
+        return false;
+    memcpy(&t, archive.data + archive.size - n, n);
+    if (t.magic != ARCHIVE_SKIPPABLE || strncmp(t.name, ARCHIVE_NAME, sizeof(t.name)) != 0 ||
+        t.offset > archive.size || t.length > archive.size - t.offset ||
+        !has_sum(archive.data + t.offset, t.length, t.sha256))
+        return false;
+    raw = ZSTD_getFrameContentSize(archive.data + t.offset, t.length);
+    if (raw >= ZSTD_CONTENTSIZE_ERROR || raw < 3 * TAR_BLOCK)
+        return false;
+    text = malloc(raw + 1);
+    CHECK(text);
+    if (ZSTD_decompress(text, raw, archive.data + t.offset, t.length) != raw)
+        return free(text), false;
+    text[raw] = '\0';
+    return parse_manifest(text + TAR_BLOCK);
+}
+
+int archive_mount(const char *root, const void *data, size_t size, char *err, size_t errsize)
+{
+    static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+    int rc = 0;
+
+    pthread_mutex_lock(&lock);
+    if (!archive.mounted) {
+        archive.data = data;
+        archive.size = size;
+        archive.root_len = snprintf(archive.root, sizeof(archive.root), "%s", root);
+        if (archive.root_len < sizeof(archive.root) && read_manifest())
+            archive.mounted = true;
+        else
+            rc = -EBADMSG;
+    }
+    pthread_mutex_unlock(&lock);
+    if (rc < 0)
+        snprintf(err, errsize, "the archive of PostgreSQL's files in %s is damaged", root);
+    return rc;
+}
+
+/* ---- names ---------------------------------------------------------------------------------- */
+
+/* The first entry whose name is not before the first n bytes of `name`. */
+static size_t lower_bound(const char *name, size_t n)
+{
+    size_t low = 0, high = archive.nentries;
+
+    while (low < high) {
+        size_t mid = (low + high) / 2;
+
+        if (strncmp(archive.entries[mid].name, name, n) < 0)
+            low = mid + 1;
+        else
+            high = mid;
+    }
+    return low;
+}
+
+/* Without empty components, "." and ".."; false: it does not fit or leads out. */
+static bool normalise(const char *path, char *out, size_t size)
+{
+    size_t n = 0;
+
+    for (const char *c = path; *c;) {
+        size_t len = strcspn(c, "/");
+
+        if (len == 2 && c[0] == '.' && c[1] == '.') {
+            if (n == 0)
+                return false;
+            while (n > 0 && out[--n] != '/')
+                ;
+        } else if (len > 0 && !(len == 1 && c[0] == '.')) {
+            if (n + len + 2 > size)
+                return false;
+            if (n > 0)
+                out[n++] = '/';
+            memcpy(out + n, c, len);
+            n += len;
+        }
+        c += len + strspn(c + len, "/");
+    }
+    out[n] = '\0';
+    return true;
+}
+
+const struct archive_entry *archive_find(const char *path, bool *inside)
+{
+    char name[PATH_MAX];
+    size_t at;
+
+    *inside = archive.mounted && strncmp(path, archive.root, archive.root_len) == 0 &&
+              path[archive.root_len] == '/' &&
+              normalise(path + archive.root_len, name, sizeof(name));
+    if (!*inside)
+        return NULL;
+    at = lower_bound(name, sizeof(name));
+    return at < archive.nentries && strcmp(archive.entries[at].name, name) == 0
+               ? &archive.entries[at]
+               : NULL;
+}
+
+/* All that is below a directory stands together; NULL: `e` does not belong to it. */
+static const char *name_below(const struct archive_entry *dir, const struct archive_entry *e)
+{
+    size_t n = strlen(dir->name);
+
+    return e < archive.entries + archive.nentries && strncmp(e->name, dir->name, n) == 0 &&
+                   e->name[n] == '/'
+               ? e->name + n + 1
+               : NULL;
+}
+
+static const struct archive_entry *first_below(const struct archive_entry *dir)
+{
+    char prefix[PATH_MAX];
+    size_t n = snprintf(prefix, sizeof(prefix), "%s/", dir->name);
+
+    return &archive.entries[lower_bound(prefix, n)];
+}
+
+const struct archive_entry *archive_next(const struct archive_entry *dir,
+                                         const struct archive_entry *after)
+{
+    const struct archive_entry *e = after ? after + 1 : first_below(dir);
+    const char *name;
+
+    while ((name = name_below(dir, e)) && strchr(name, '/'))
+        e++;
+    return name ? e : NULL;
+}
+
+void archive_path(const struct archive_entry *e, char out[PATH_MAX])
+{
+    snprintf(out, PATH_MAX, "%s/%s", archive.root, e->name);
+}
+
+void archive_stat(const struct archive_entry *e, struct stat *st)
+{
+    *st = (struct stat){.st_dev = makedev(0, 0),
+                        .st_ino = e - archive.entries + 1,
+                        .st_mode = e->mode,
+                        .st_nlink = 1,
+                        .st_uid = geteuid(),
+                        .st_gid = getegid(),
+                        .st_size = e->size,
+                        .st_blksize = PAGE,
+                        .st_blocks = (e->size + 511) / 512};
+}
+
+/* ---- reading ----------------------------------------------------------------------------------
+ */
+
+int archive_check(const struct archive_entry *e)
+{
+    return check_frame(&archive.frames[e->frame]);
+}
+
+/* Streamed, because new pages of a file are cheaper to write() than to touch. */
+static int write_part(struct frame *f, size_t from, size_t size, int fd)
+{
+    ZSTD_inBuffer in = {archive.data + f->offset, f->size, 0};
+    size_t at = 0, end = from + size;
+    int rc = check_frame(f);
+
+    if (rc < 0)
+        return rc;
+    reader_take();
+    while (rc == 0 && at < end) {
+        ZSTD_outBuffer out = {reader.buf, sizeof(reader.buf), 0};
+        size_t left = ZSTD_decompressStream(reader.zstd, &out, &in);
+        size_t first = from > at ? from - at : 0, last = out.pos < end - at ? out.pos : end - at;
+
+        if (ZSTD_isError(left) || (left == 0 && at + out.pos < end) ||
+            (out.pos == 0 && in.pos == in.size))
+            rc = -EBADMSG;
+        else if (first < last &&
+                 write(fd, reader.buf + first, last - first) != (ssize_t)(last - first))
+            rc = -ENOSPC;
+        at += out.pos;
+    }
+    reader_release();
+    return rc;
+}
+
+int archive_open(const struct archive_entry *e)
+{
+    const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
+    const char *base = strrchr(e->name, '/');
+    int fd, rc;
+
+    if (!S_ISREG(e->mode))
+        return -EISDIR;
+    fd = memfd_create(base ? base + 1 : e->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
+    if (fd < 0)
+        return -errno;
+    rc = write_part(&archive.frames[e->frame], e->at, e->size, fd);
+    if (rc == 0 && fcntl(fd, F_ADD_SEALS, seals) < 0)
+        rc = -errno;
+    if (rc == 0)
+        return fd;
+    close(fd);
+    return rc;
+}
+
+int archive_walk(const struct archive_entry *dir,
+                 int (*each)(void *ctx, const char *name, mode_t mode, const void *data,
+                             size_t size),
+                 void *ctx)
+{
+    const struct archive_entry *first = first_below(dir), *e;
+    const char *name;
+    int rc = 0;
+
+    for (e = first; rc == 0 && (name = name_below(dir, e)); e++)
+        if (S_ISDIR(e->mode))
+            rc = each(ctx, name, e->mode, NULL, 0);
+    /* frame by frame: files with the same bytes have one place */
+    for (unsigned i = 0; rc == 0 && i < archive.nframes; i++) {
+        char *raw = NULL;
+
+        for (e = first; rc == 0 && (name = name_below(dir, e)); e++) {
+            if (e->frame != i || S_ISDIR(e->mode))
+                continue;
+            if (!raw) {
+                raw = malloc(archive.frames[i].raw_size);
+                rc = raw ? read_frame(&archive.frames[i], raw) : -ENOMEM;
+            }
+            if (rc == 0)
+                rc = each(ctx, name, e->mode, raw + e->at, e->size);
+        }
+        free(raw);
+    }
+    return rc;
+}
