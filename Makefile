@@ -130,7 +130,7 @@ $(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/run
 define use_libcalf
 @mkdir -p $(@D)
 @$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -I$(PG)/pgsql/include $< \
-	-o $@ -L$(B) -lcalf -Wl,-rpath,$(CURDIR)/$(B) -pthread
+	-o $@ -L$(B) -Wl,--as-needed -lcalf -Wl,-rpath,$(CURDIR)/$(B) -pthread
 endef
 $(B)/tests/api/%: tests/api/%.c tests/api/api_test.h include/calf.h $(LIB)
 	$(use_libcalf)

@@ -21,8 +21,8 @@
  * demand and closes it when the last such connection is gone; `host=calf:` is a temporary
  * database.  Without `user` it is the superuser, postgres.
  *
- * Threads: every function may be called by any thread at any time.  A handle that is closed, or
- * NULL, is answered with CALF_MISUSE, never with a crash.
+ * Threads: every function may be called by any thread at any time; a stack of 128 KB is enough.  A
+ * handle that is closed, or NULL, is answered with CALF_MISUSE, never with a crash.
  *
  * Signals: while a database is open calf has handlers for one real-time signal (the highest that
  * is free, from SIGRTMAX - 1 down) and for SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT; of the

@@ -214,18 +214,19 @@ static int open_log(const struct calf_options *o, struct calf_error *err)
 /* PostgreSQL's last words belong to the error. */
 static void quote_log(int fd, struct calf_error *err)
 {
-    char text[LOG_SIZE + 1];
-    ssize_t n = pread(fd, text, LOG_SIZE, 0);
     size_t used = strlen(err->text), size, left = sizeof(err->text) - used - 2;
-    char *from = text;
+    char *text; /* mapped: a host's thread may have a small stack */
 
-    if (n <= 0 || err->code != CALF_FAILED)
+    if (err->code != CALF_FAILED)
         return;
-    text[n] = '\0';
-    size = strnlen(text, n);
-    if (size > left)
-        from = text + size - left;
-    snprintf(err->text + used, left + 2, "\n%.*s", (int)(text + size - from), from);
+    text = mmap(NULL, LOG_SIZE, PROT_READ, MAP_SHARED, fd, 0);
+    if (text == MAP_FAILED)
+        return;
+    size = strnlen(text, LOG_SIZE);
+    if (size < left)
+        left = size;
+    snprintf(err->text + used, left + 2, "\n%.*s", (int)left, text + size - left);
+    munmap(text, LOG_SIZE);
 }
 
 static void make_dsn(struct database *d)

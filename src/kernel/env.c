@@ -12,6 +12,8 @@
  */
 #include "kernel.h"
 
+#include <dlfcn.h>
+
 struct env {
     char ***slot; /* where the program's `environ` is */
     char **table; /* the last table made here; *slot may be another one */
@@ -66,6 +68,18 @@ void env_init(struct program *g, char **envp)
     e->table[n] = NULL;
     g->data.environ_ = e->table;
     g->env = e;
+}
+
+/* The variable is the program's: where libcalf was loaded with RTLD_DEEPBIND its own `environ` is
+ * libc's, which nobody sets when the program has a copy of it. */
+char **host_environ(void)
+{
+    static char *nothing[1];
+    void *program = dlopen(NULL, RTLD_NOW);
+    char ***variable = dlsym(program, "environ");
+
+    dlclose(program);
+    return *variable ? *variable : nothing;
 }
 
 /* The place in `table` of the entry that begins with the name of `length`, or NULL. */

@@ -402,6 +402,7 @@ void env_set_slot(struct program *g, char ***slot);
 void env_init(struct program *g,
               char **envp); /* data.environ_ becomes a table of the process's own */
 char **env_of(struct proc *p);
+char **host_environ(void);
 struct misc *misc_create(void);
 void misc_destroy(struct misc *m);
 struct localeset *localeset_create(void);

@@ -20,8 +20,6 @@
 
 #define WORDS_MAX 256
 
-extern char **environ;
-
 /* `path` leads to a file directly in the directory of images; `out` is its real name. */
 bool command_is_inside(struct kernel *k, const char *path, char out[PATH_MAX])
 {
@@ -102,7 +100,7 @@ int spawn_outside(struct proc *p, const char *path, char *const argv[], char *co
     CHECK(l && stack != MAP_FAILED);
     *l = (struct launch){.path = path,
                          .argv = argv,
-                         .envp = envp ? envp : environ,
+                         .envp = envp ? envp : host_environ(),
                          .cwd = p->cwd->fd,
                          .umask = p->umask,
                          .nfds = p->nfds < 3 ? 3 : p->nfds,

@@ -18,8 +18,6 @@
 #define SUPERUSER "postgres"
 #define ENV_MAX 4096
 
-extern char **environ;
-
 struct server {
     struct kernel *kernel;
     struct install install;
@@ -127,7 +125,7 @@ static void make_environment(struct server *s)
 {
     int n = 0;
 
-    for (char **e = environ; *e && n < ENV_MAX - 8; e++)
+    for (char **e = host_environ(); *e && n < ENV_MAX - 8; e++)
         if (strncmp(*e, "PGDATA=", 7) && strncmp(*e, "PGHOST=", 7) && strncmp(*e, "PGPORT=", 7) &&
             strncmp(*e, "PGUSER=", 7) && strncmp(*e, "PGDATABASE=", 11))
             s->env[n++] = *e;
