@@ -26,6 +26,12 @@ case ${1-} in
                     postgresql-client-15 python3-psycopg2 python3-pytest libdbd-pg-perl ruby-pg php-cli php-pgsql) ;;
     *)   packages=("$@") ;;
 esac
+# the bindings' languages are often there from elsewhere than Debian
+if [ $# = 0 ]; then
+    command -v npm >/dev/null || packages+=(nodejs npm)
+    command -v cargo >/dev/null || packages+=(cargo)
+    command -v go >/dev/null || packages+=(golang-go)
+fi
 
 # Elsewhere than on Debian the packages have other names: only look for the
 # programs, and let PostgreSQL's configure name a library that is missing.

@@ -34,6 +34,7 @@ for example in build/examples/*; do
 done
 try bindings_python env PYTHONDONTWRITEBYTECODE=1 CALF_LIBRARY="$PWD/build/libcalf.so" PYTHONPATH=bindings/python \
     /usr/bin/python3 -m pytest -q -p no:cacheprovider bindings/python/tests
+try bindings_node "$here/node.sh" "$scratch/bindings_node"
 "$here/dropin.sh" >"$scratch/dropin.log" 2>&1
 cat "$scratch/dropin.log" | sed '$d'
 read -r ok _ bad _ <<<"$(tail -n 1 "$scratch/dropin.log" | grep -E '^[0-9]+ passed, [0-9]+ failed$' || echo 0 passed, 1 failed)"

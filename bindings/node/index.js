@@ -1,0 +1,189 @@
+// PostgreSQL inside the Node process, with pg's connections.
+//
+//     const calf = require('calf')
+//     const { Pool } = require('pg')
+//
+//     const db = await calf.open('./data')         // calf.open() is a temporary database
+//     const pool = new Pool(db.config())
+//     console.log((await pool.query('select 6 * 7 as n')).rows)
+//     await pool.end()
+//     await db.close()
+//
+// Everything here is a thin layer over calf.h, which is the manual: results, threads, errors by
+// name.  What waits (open, run, close) does so on a thread of libuv's pool, not in the event loop.
+'use strict'
+
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { promisify } = require('node:util')
+const koffi = require('koffi')
+
+const CODES = ['OK', 'MISUSE', 'HELD', 'FOREIGN', 'MAJOR', 'ACCESS', 'INSTALL', 'FAILED', 'SYSTEM']
+const DURABILITY = { durable: 0, relaxed: 1, none: 2 }
+const MODES = { fast: 0, smart: 1, immediate: 2 }
+
+function load () {
+  const names = [process.env.CALF_LIBRARY, path.join(__dirname, 'libcalf.so'), 'libcalf.so.0']
+  const name = names.find(name => name && (!name.includes('/') || fs.existsSync(name)))
+
+  // deep: node exports an OpenSSL of its own, which libcalf's must not mix with
+  return koffi.load(name, { deep: true })
+}
+
+const lib = load()
+const CalfErrorStruct = koffi.struct({ code: 'int', text: koffi.array('char', 1024, 'String') })
+const Options = koffi.struct({
+  size: 'size_t',
+  durability: 'int',
+  settings: 'const char **',
+  log_file: 'const char *',
+  encoding: 'const char *',
+  locale: 'const char *',
+  no_checksums: 'int'
+})
+const handle = 'uintptr_t' // a number in truth (calf.h: a closed one is answered, never a crash)
+const err = koffi.out(koffi.pointer(CalfErrorStruct))
+const out = type => koffi.out(koffi.pointer(type))
+const calf = {
+  version: lib.func('calf_version', 'str', []),
+  open: lib.func('calf_open', 'int', ['str', koffi.pointer(Options), out(handle), err]),
+  close: lib.func('calf_close', 'int', [handle, 'int', err]),
+  healthy: lib.func('calf_healthy', 'int', [handle]),
+  dsn: lib.func('calf_dsn', 'str', [handle]),
+  directory: lib.func('calf_directory', 'str', [handle]),
+  listen: lib.func('calf_listen', 'int', [handle, 'str', err]),
+  unlisten: lib.func('calf_unlisten', 'int', [handle, 'str', err]),
+  uri: lib.func('calf_uri', 'str', [handle]),
+  run: lib.func('calf_run', 'int', [handle, 'const char **', 'int *', out('int'), err])
+}
+
+// What calf refused, in a sentence; `code` is the name of one of calf.h's ('HELD' ...).
+class CalfError extends Error {
+  constructor (code, text) {
+    super(text)
+    this.name = 'CalfError'
+    this.code = code
+  }
+}
+
+function check (code, err) {
+  if (code !== 0) throw new CalfError(CODES[code], err.text)
+}
+
+function call (name, ...args) {
+  const err = {}
+  check(calf[name](...args, err), err)
+}
+
+async function callAsync (name, ...args) {
+  const err = {}
+  check(await promisify(calf[name].async)(...args, err), err)
+}
+
+function choose (what, choices, name) {
+  if (!Object.hasOwn(choices, name)) throw new CalfError('MISUSE', `there is no ${what} "${name}"`)
+  return choices[name]
+}
+
+const directories = new Set() // of sockets that config() made; none outlives the process
+process.on('exit', () => directories.forEach(remove))
+
+function remove (directory) {
+  fs.rmSync(directory, { recursive: true, force: true })
+  directories.delete(directory)
+}
+
+// An open data directory; close() gives it back.
+class Database {
+  #handle
+  #directory = null // of config()'s socket
+
+  constructor (handle) {
+    this.#handle = handle
+  }
+
+  // A connection string for libpq in this process.
+  get dsn () {
+    return calf.dsn(this.#handle)
+  }
+
+  // For other processes, of the address that was listened on last; else null.
+  get uri () {
+    return calf.uri(this.#handle)
+  }
+
+  get directory () {
+    return calf.directory(this.#handle)
+  }
+
+  get healthy () {
+    return calf.healthy(this.#handle) === 1
+  }
+
+  // What pg's Client and Pool want to know.  The socket is in a directory that only this user can
+  // enter; it is made by the first call and removed by close().
+  config () {
+    if (!this.#directory) {
+      const directory = fs.mkdtempSync(path.join(os.tmpdir(), 'calf-'))
+      directories.add(directory)
+      try {
+        call('listen', this.#handle, directory)
+      } catch (error) {
+        remove(directory)
+        throw error
+      }
+      this.#directory = directory
+    }
+    return { host: this.#directory, port: 5432, user: 'postgres', database: 'postgres', ssl: false }
+  }
+
+  // Lets other processes in; returns the URI for them.
+  listen (address) {
+    call('listen', this.#handle, address)
+    return this.uri
+  }
+
+  // Without an address: all, config()'s too.
+  unlisten (address = null) {
+    call('unlisten', this.#handle, address)
+    if (address === null) this.#forget()
+  }
+
+  // Runs one of PostgreSQL's programs; file descriptors; resolves to its exit code.
+  async run (argv, { stdin = 0, stdout = 1, stderr = 2 } = {}) {
+    const code = [0]
+    await callAsync('run', this.#handle, [...argv, null], [stdin, stdout, stderr], code)
+    return code[0]
+  }
+
+  // 'smart', 'fast' or 'immediate'.  Smart, because pg's end() does not wait for the sessions that it ends: to
+  // 'fast', which ends them, pg may still say 'error'.
+  async close (mode = 'smart') {
+    await callAsync('close', this.#handle, choose('mode of closing', MODES, mode))
+    this.#forget()
+  }
+
+  #forget () {
+    if (this.#directory) remove(this.#directory)
+    this.#directory = null
+  }
+}
+
+// Opens the data directory `path`, created when absent; null: a temporary database.
+async function open (path = null, options = {}) {
+  const { durability = 'durable', settings = {}, logFile, encoding, locale, checksums = true } = options
+  const handle = [0]
+  await callAsync('open', path, {
+    size: koffi.sizeof(Options),
+    durability: choose('durability', DURABILITY, durability),
+    settings: [...Object.entries(settings).map(pair => pair.join('=')), null],
+    log_file: logFile ?? null,
+    encoding: encoding ?? null,
+    locale: locale ?? null,
+    no_checksums: checksums ? 0 : 1
+  }, handle)
+  return new Database(handle[0])
+}
+
+module.exports = { open, version: calf.version, CalfError, Database }

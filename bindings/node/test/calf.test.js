@@ -1,0 +1,161 @@
+'use strict'
+
+const assert = require('node:assert')
+const { execFile } = require('node:child_process')
+const { once } = require('node:events')
+const fs = require('node:fs')
+const os = require('node:os')
+const path = require('node:path')
+const { test, before, after } = require('node:test')
+const { promisify } = require('node:util')
+const { Client, Pool } = require('pg')
+const calf = require('calf')
+
+let scratch
+before(() => { scratch = fs.mkdtempSync(path.join(os.tmpdir(), 'calf-test-')) })
+after(() => fs.rmSync(scratch, { recursive: true }))
+
+async function connect (db) {
+  const client = new Client(db.config())
+  await client.connect()
+  return client
+}
+
+test('a temporary database and its socket are there until close()', async () => {
+  const db = await calf.open()
+  const client = await connect(db)
+  const { rows } = await client.query('select 6 * 7 as n, current_user as who, $1::text as said', ['ü'])
+  assert.deepStrictEqual(rows, [{ n: 42, who: 'postgres', said: 'ü' }])
+  const { directory } = db
+  const { host } = db.config()
+  assert.ok(db.healthy && fs.existsSync(directory))
+  assert.strictEqual(fs.statSync(host).mode & 0o777, 0o700)
+  await client.end()
+  await db.close()
+  assert.ok(!db.healthy && !fs.existsSync(directory) && !fs.existsSync(host))
+  assert.deepStrictEqual([db.dsn, db.uri, db.directory], [null, null, null])
+  assert.match(calf.version(), /PostgreSQL/)
+})
+
+test('a directory is kept, and shared by those who open it', async () => {
+  const dir = path.join(scratch, 'data ü')
+  const one = await calf.open(dir, { settings: { work_mem: '9MB' }, durability: 'relaxed' })
+  const two = await calf.open(dir)
+  const a = await connect(one)
+  await a.query('create table t as select 1 as n')
+  await a.end()
+  await one.close()
+  const b = await connect(two)
+  assert.strictEqual(two.directory, dir)
+  assert.deepStrictEqual((await b.query("select n, current_setting('work_mem') as w from t")).rows, [{ n: 1, w: '9MB' }])
+  assert.deepStrictEqual((await b.query('show synchronous_commit')).rows, [{ synchronous_commit: 'off' }])
+  await b.end()
+  await two.close()
+})
+
+test('opening does not hold up the event loop', async () => {
+  let turns = 0
+  const turn = setInterval(() => turns++, 1)
+  const db = await calf.open(path.join(scratch, 'slow'))
+  assert.ok(turns > 0)
+  clearInterval(turn)
+  await db.close()
+})
+
+test('two databases at once know nothing of each other', async () => {
+  const dbs = await Promise.all([calf.open(), calf.open()])
+  const clients = await Promise.all(dbs.map(connect))
+  await Promise.all(clients.map((c, i) => c.query(`create table mine as select ${i} as n`)))
+  const answers = await Promise.all(clients.map(c => c.query('select n from mine')))
+  assert.deepStrictEqual(answers.map(a => a.rows[0].n), [0, 1])
+  await Promise.all(clients.map(c => c.end()))
+  await Promise.all(dbs.map(db => db.close()))
+})
+
+test('a pool of ten', async () => {
+  const db = await calf.open()
+  const pool = new Pool({ ...db.config(), max: 10 })
+  const clients = await Promise.all(Array.from({ length: 10 }, () => pool.connect()))
+  const pids = await Promise.all(clients.map(c => c.query('select pg_backend_pid() as pid')))
+  assert.strictEqual(new Set(pids.map(r => r.rows[0].pid)).size, 10)
+  clients.forEach(c => c.release())
+  await pool.query('create table t (n int)')
+  await Promise.all(Array.from({ length: 200 }, (_, n) => pool.query('insert into t values ($1)', [n])))
+  assert.deepStrictEqual((await pool.query('select count(distinct n)::int from t')).rows, [{ count: 200 }])
+  await pool.end()
+  await db.close()
+})
+
+test('LISTEN, NOTIFY and PostgreSQL\'s errors', async () => {
+  const db = await calf.open()
+  const a = await connect(db)
+  const b = await connect(db)
+  await a.query('listen news')
+  const heard = once(a, 'notification')
+  await b.query("notify news, 'x'")
+  assert.strictEqual((await heard)[0].payload, 'x')
+  await assert.rejects(a.query('select 1/0'), { code: '22012', message: 'division by zero' })
+  await Promise.all([a.end(), b.end()])
+  await db.close()
+})
+
+test('errors have a name and a sentence', async () => {
+  const { CalfError } = calf
+  await assert.rejects(calf.open('/etc'), error =>
+    error instanceof CalfError && error.code === 'FOREIGN' && error.message.includes('/etc'))
+  await assert.rejects(calf.open(null, { settings: { work_mem: 'nonsense' } }), { code: 'FAILED', message: /nonsense/ })
+  await assert.rejects(calf.open(null, { durability: 'high' }), { code: 'MISUSE', message: /high/ })
+  const dir = path.join(scratch, 'held')
+  const db = await calf.open(dir)
+  const other = `require("calf").open(process.argv[1]).catch(e => console.log(e.code, e.message))`
+  const { stdout } = await promisify(execFile)(process.execPath, ['-e', other, dir], { cwd: __dirname })
+  assert.match(stdout, new RegExp(`^HELD .*${process.pid}`))
+  assert.throws(() => db.listen('nowhere'), { code: 'MISUSE', message: /nowhere/ })
+  await db.close()
+  await assert.rejects(db.close(), { name: 'CalfError', code: 'MISUSE' })
+  assert.throws(() => db.config(), { code: 'MISUSE' })
+})
+
+test('fast ends the sessions, and pg says so', async () => {
+  const db = await calf.open()
+  const client = await connect(db)
+  const said = []
+  client.on('error', error => said.push(error.code))
+  const ended = new Promise(resolve => client.once('end', resolve))
+  await db.close('fast')
+  await ended
+  assert.strictEqual(said[0], '57P01')
+})
+
+test('other processes, by TCP and with a password', async () => {
+  const db = await calf.open()
+  const admin = await connect(db)
+  await admin.query("alter role postgres password 'secret'")
+  await admin.end()
+  const uri = db.listen('tcp:0')
+  assert.match(uri, /^postgresql:\/\/postgres@127\.0\.0\.1:/)
+  const secret = uri.replace('postgres@', 'postgres:secret@')
+  const client = new Client(secret)
+  await client.connect()
+  assert.deepStrictEqual((await client.query('select host(inet_client_addr())')).rows, [{ host: '127.0.0.1' }])
+  await client.end()
+  db.unlisten('tcp:0')
+  await assert.rejects(new Client(secret).connect(), { code: 'ECONNREFUSED' })
+  const { host } = db.config()
+  db.unlisten()
+  assert.ok(!fs.existsSync(host))
+  await (await connect(db)).end() // config() listens again
+  await db.close()
+})
+
+test('PostgreSQL\'s programs, with descriptors of ours', async () => {
+  const db = await calf.open()
+  const file = path.join(scratch, 'out')
+  const stdout = fs.openSync(file, 'w')
+  assert.strictEqual(await db.run(['psql', '-XAtc', 'select 42', '-c', '\\getenv home HOME', '-c', '\\echo :home'], { stdout }), 0)
+  assert.strictEqual(fs.readFileSync(file, 'utf8'), `42\n${process.env.HOME}\n`)
+  assert.strictEqual(await db.run(['psql', '-Xc', 'select 1/0'], { stderr: stdout }), 1)
+  await assert.rejects(db.run(['no-such-program']), { code: 'INSTALL' })
+  fs.closeSync(stdout)
+  await db.close()
+})
