@@ -28,7 +28,7 @@ int kick_signal;
 
 static __thread struct proc *current __attribute__((tls_model("initial-exec")));
 static __thread bool secondary __attribute__((tls_model("initial-exec")));
-static struct sigaction fault_before[NSIG_];
+static struct sigaction before[NSIG_];
 static pthread_mutex_t host_lock = PTHREAD_MUTEX_INITIALIZER; /* the host's dispositions */
 static int users;                                             /* kernels */
 static const int faults[] = {SIGSEGV, SIGBUS, SIGFPE, SIGILL, SIGABRT};
@@ -219,12 +219,35 @@ static void fault_die(int sig)
     proc_exit(sig);
 }
 
+/* To the handler that was there before, under its own mask: the kernel put on ours. */
+static void pass_on(int sig, siginfo_t *info, void *context)
+{
+    const struct sigaction *to = &before[sig];
+    bool sent = info->si_code <= 0; /* by kill() or the like; a fault comes again by itself */
+    sigset_t mask = to->sa_mask;
+
+    if (to->sa_handler == SIG_IGN && sent)
+        return;
+    if (to->sa_handler == SIG_DFL || to->sa_handler == SIG_IGN) {
+        sigaction(sig, to, NULL);
+        if (sent)
+            raise(sig);
+        return;
+    }
+    if (!(to->sa_flags & SA_NODEFER))
+        sigaddset(&mask, sig);
+    pthread_sigmask(SIG_BLOCK, &mask, NULL); /* until on_fault() returns */
+    if (to->sa_flags & SA_SIGINFO)
+        to->sa_sigaction(sig, info, context);
+    else
+        to->sa_handler(sig);
+}
+
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
     ucontext_t *uc = context;
     greg_t *regs = uc->uc_mcontext.gregs;
     struct proc *p = self();
-    struct sigaction *before = &fault_before[sig];
 
     if (sig == SIGSEGV && p && p->prog && info->si_code == SEGV_ACCERR &&
         info->si_addr == (void *)regs[REG_RIP] && program_has_text(p->prog, regs[REG_RIP])) {
@@ -243,12 +266,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
         regs[REG_RIP] = (greg_t)(catch ? fault_deliver : fault_die);
         return;
     }
-    if (before->sa_flags & SA_SIGINFO)
-        before->sa_sigaction(sig, info, context);
-    else if (before->sa_handler != SIG_DFL && before->sa_handler != SIG_IGN)
-        before->sa_handler(sig);
-    else
-        sigaction(sig, before, NULL); /* and fault again */
+    pass_on(sig, info, context);
 }
 
 /* Our handlers are there while a kernel is. */
@@ -266,34 +284,32 @@ void signals_hold(void)
             break;
     }
     sigemptyset(&sa.sa_mask);
-    sigaction(kick_signal, &sa, NULL);
+    sigaction(kick_signal, &sa, &before[kick_signal]); /* none may be free */
     sa.sa_sigaction = on_fault;
     sa.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
     sigaddset(&sa.sa_mask, kick_signal);
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-        sigaction(faults[i], &sa, &fault_before[faults[i]]);
+        sigaction(faults[i], &sa, &before[faults[i]]);
 out:
     pthread_mutex_unlock(&host_lock);
 }
 
-static void give_back(int sig, const struct sigaction *before)
+static void give_back(int sig)
 {
     struct sigaction now;
 
     if (sigaction(sig, NULL, &now) == 0 &&
         (now.sa_sigaction == on_kick || now.sa_sigaction == on_fault))
-        sigaction(sig, before, NULL); /* else the host has set its own since */
+        sigaction(sig, &before[sig], NULL); /* else the host has set its own since */
 }
 
 void signals_release(void)
 {
-    static const struct sigaction nobody = {.sa_handler = SIG_DFL};
-
     pthread_mutex_lock(&host_lock);
     if (--users == 0) {
-        give_back(kick_signal, &nobody);
+        give_back(kick_signal);
         for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
-            give_back(faults[i], &fault_before[faults[i]]);
+            give_back(faults[i]);
     }
     pthread_mutex_unlock(&host_lock);
 }
