@@ -35,6 +35,9 @@ done
 try bindings_python env PYTHONDONTWRITEBYTECODE=1 CALF_LIBRARY="$PWD/build/libcalf.so" PYTHONPATH=bindings/python \
     /usr/bin/python3 -m pytest -q -p no:cacheprovider bindings/python/tests
 try bindings_node "$here/node.sh" "$scratch/bindings_node"
+try bindings_go env -C bindings/go GOCACHE="$PWD/build/bindings/go" GOPROXY=off \
+    CGO_CFLAGS="-I$PWD/include -I$PWD/build/pg17/pgsql/include" CGO_LDFLAGS="-L$PWD/build -Wl,-rpath,$PWD/build" \
+    go test -count=1
 "$here/dropin.sh" >"$scratch/dropin.log" 2>&1
 cat "$scratch/dropin.log" | sed '$d'
 read -r ok _ bad _ <<<"$(tail -n 1 "$scratch/dropin.log" | grep -E '^[0-9]+ passed, [0-9]+ failed$' || echo 0 passed, 1 failed)"

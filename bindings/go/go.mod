@@ -1,0 +1,3 @@
+module calf
+
+go 1.19
