@@ -134,8 +134,8 @@ int calf_unlisten(calf_db *db, const char *address, struct calf_error *err);
 
 /*
  * A connection string (URI) for other processes, of the address that was listened on last; NULL
- * when there is none.  Valid until the next calf_listen(), calf_unlisten() or calf_close() of the
- * handle.
+ * when there is none.  Valid until the next calf_listen(), calf_unlisten() or calf_close() of any
+ * handle of the database.
  */
 const char *calf_uri(calf_db *db);
 

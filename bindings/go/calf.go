@@ -21,6 +21,7 @@ import "C"
 
 import (
 	"os"
+	"sync"
 	"unsafe"
 )
 
@@ -150,8 +151,14 @@ func (db *DB) Healthy() bool { return C.calf_healthy(db.handle) == 1 }
 // DSN is for connections of libpq in this process; "" when closed.
 func (db *DB) DSN() string { return C.GoString(C.calf_dsn(db.handle)) }
 
+var listeners sync.Mutex // calf_uri's result is only good until the next of those who hold this
+
 // URI is for other processes and drivers, of the address that was listened on last; else "".
-func (db *DB) URI() string { return C.GoString(C.calf_uri(db.handle)) }
+func (db *DB) URI() string {
+	listeners.Lock()
+	defer listeners.Unlock()
+	return C.GoString(C.calf_uri(db.handle))
+}
 
 // Directory is the absolute path; "" when closed.
 func (db *DB) Directory() string { return C.GoString(C.calf_directory(db.handle)) }
@@ -161,6 +168,8 @@ func (db *DB) Listen(address string) error {
 	var err C.struct_calf_error
 	name := C.CString(address)
 	defer C.free(unsafe.Pointer(name))
+	listeners.Lock()
+	defer listeners.Unlock()
 	return check(C.calf_listen(db.handle, name, &err), &err)
 }
 
@@ -169,6 +178,8 @@ func (db *DB) Unlisten(address string) error {
 	var err C.struct_calf_error
 	name := text(address)
 	defer C.free(unsafe.Pointer(name))
+	listeners.Lock()
+	defer listeners.Unlock()
 	return check(C.calf_unlisten(db.handle, name, &err), &err)
 }
 
