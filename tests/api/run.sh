@@ -38,6 +38,9 @@ try bindings_node "$here/node.sh" "$scratch/bindings_node"
 try bindings_go env -C bindings/go GOCACHE="$PWD/build/bindings/go" GOPROXY=off \
     CGO_CFLAGS="-I$PWD/include -I$PWD/build/pg17/pgsql/include" CGO_LDFLAGS="-L$PWD/build -Wl,-rpath,$PWD/build" \
     go test -count=1
+try bindings_rust env -C bindings/rust CALF_LIB_DIR="$PWD/build" LD_LIBRARY_PATH="$PWD/build" \
+    CARGO_TARGET_DIR="$PWD/build/bindings/rust" \
+    bash -c 'cargo test --offline --locked && cargo run --offline --locked --example hello'
 "$here/dropin.sh" >"$scratch/dropin.log" 2>&1
 cat "$scratch/dropin.log" | sed '$d'
 read -r ok _ bad _ <<<"$(tail -n 1 "$scratch/dropin.log" | grep -E '^[0-9]+ passed, [0-9]+ failed$' || echo 0 passed, 1 failed)"
