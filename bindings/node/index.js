@@ -27,8 +27,12 @@ function load () {
   const names = [process.env.CALF_LIBRARY, path.join(__dirname, 'libcalf.so'), 'libcalf.so.0']
   const name = names.find(name => name && (!name.includes('/') || fs.existsSync(name)))
 
-  // deep: node exports an OpenSSL of its own, which libcalf's must not mix with
-  return koffi.load(name, { deep: true })
+  try {
+    // deep: node exports an OpenSSL of its own, which libcalf's must not mix with
+    return koffi.load(name, { deep: true })
+  } catch (cause) {
+    throw new Error(`cannot load ${name}; set CALF_LIBRARY to the path of libcalf.so`, { cause })
+  }
 }
 
 const lib = load()
@@ -46,7 +50,6 @@ const handle = 'uintptr_t' // a number in truth (calf.h: a closed one is answere
 const err = koffi.out(koffi.pointer(CalfErrorStruct))
 const out = type => koffi.out(koffi.pointer(type))
 const calf = {
-  version: lib.func('calf_version', 'str', []),
   open: lib.func('calf_open', 'int', ['str', koffi.pointer(Options), out(handle), err]),
   close: lib.func('calf_close', 'int', [handle, 'int', err]),
   healthy: lib.func('calf_healthy', 'int', [handle]),
@@ -57,6 +60,8 @@ const calf = {
   uri: lib.func('calf_uri', 'str', [handle]),
   run: lib.func('calf_run', 'int', [handle, 'const char **', 'int *', out('int'), err])
 }
+
+const version = lib.func('calf_version', 'str', [])
 
 // What calf refused, in a sentence; `code` is the name of one of calf.h's ('HELD' ...).
 class CalfError extends Error {
@@ -186,4 +191,4 @@ async function open (path = null, options = {}) {
   return new Database(handle[0])
 }
 
-module.exports = { open, version: calf.version, CalfError, Database }
+module.exports = { open, version, CalfError, Database }

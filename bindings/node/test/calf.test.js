@@ -148,6 +148,13 @@ test('other processes, by TCP and with a password', async () => {
   await db.close()
 })
 
+test('import, and a library that is not there', async () => {
+  assert.strictEqual((await import('calf')).open, calf.open)
+  const env = { ...process.env, CALF_LIBRARY: 'libnowhere.so' }
+  const load = promisify(execFile)(process.execPath, ['-e', 'require("calf")'], { cwd: __dirname, env })
+  await assert.rejects(load, { stderr: /cannot load libnowhere.so; set CALF_LIBRARY/ })
+})
+
 test('PostgreSQL\'s programs, with descriptors of ours', async () => {
   const db = await calf.open()
   const file = path.join(scratch, 'out')
