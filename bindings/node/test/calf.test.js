@@ -148,6 +148,25 @@ test('other processes, by TCP and with a password', async () => {
   await db.close()
 })
 
+test('TLS from one end to the other of a process with two OpenSSLs', async () => {
+  const [cert, key] = ['cert', 'key'].map(name => path.join(scratch, name))
+  await promisify(execFile)('openssl', ['req', '-x509', '-newkey', 'rsa:2048', '-nodes', '-subj', '/CN=localhost',
+    '-out', cert, '-keyout', key])
+  fs.chmodSync(key, 0o600)
+  const db = await calf.open(null, { settings: { ssl: 'on', ssl_cert_file: cert, ssl_key_file: key } })
+  const admin = await connect(db)
+  await admin.query("alter role postgres password 'secret'")
+  await admin.end()
+  const [, host, port] = /@(.*):(.*)\//.exec(db.listen('tcp:0'))
+  const ssl = { ca: fs.readFileSync(cert), servername: 'localhost' }
+  const client = new Client({ ...db.config(), host, port, password: 'secret', ssl })
+  await client.connect()
+  const { rows } = await client.query('select ssl, version from pg_stat_ssl where pid = pg_backend_pid()')
+  assert.deepStrictEqual(rows, [{ ssl: true, version: 'TLSv1.3' }])
+  await client.end()
+  await db.close()
+})
+
 test('import, and a library that is not there', async () => {
   assert.strictEqual((await import('calf')).open, calf.open)
   const env = { ...process.env, CALF_LIBRARY: 'libnowhere.so' }
