@@ -14,13 +14,10 @@
 #include "../kernel/kernel.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
-#define LOG_SIZE (64 << 10)
 #define HANDLES_MAX 65536
 
 struct database {
@@ -131,15 +128,10 @@ int closed_handle(struct calf_error *err)
 
 /* ---- temporary directories --------------------------------------------------------------- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st, (void)type, (void)at;
-    return remove(path), 0;
-}
-
 static void remove_tree(const char *dir)
 {
-    nftw(dir, remove_entry, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    remove_contents(dir, NULL);
+    rmdir(dir);
 }
 
 static const char *memory_dir(void)
@@ -183,7 +175,6 @@ static int make_temporary(char *out, struct calf_error *err)
 {
     const char *base = memory_dir();
 
-    sweep(base);
     if (snprintf(out, PATH_MAX, "%s/calf-temp.XXXXXX", base) >= PATH_MAX || !mkdtemp(out)) {
         fail(err, CALF_ACCESS, "cannot make a temporary directory in %s: %s", base,
              strerror(errno));
@@ -204,28 +195,17 @@ static int open_log(const struct calf_options *o, struct calf_error *err)
             fail(err, CALF_ACCESS, "cannot open the log file %s: %s", o->log_file, strerror(errno));
         return fd;
     }
-    fd = memfd_create("calf-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || ftruncate(fd, LOG_SIZE) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
-        fail(err, CALF_SYSTEM, "cannot make a log in memory: %s", strerror(errno));
-    return fd;
+    return log_memory(err);
 }
 
 /* PostgreSQL's last words belong to the error. */
 static void quote_log(int fd, struct calf_error *err)
 {
     char text[LOG_SIZE + 1];
-    ssize_t n = pread(fd, text, LOG_SIZE, 0);
-    size_t used = strlen(err->text), size, left = sizeof(err->text) - used - 2;
-    char *from = text;
+    size_t used = strlen(err->text), size = log_text(fd, text), left = sizeof(err->text) - used - 2;
 
-    if (n <= 0 || err->code != CALF_FAILED)
-        return;
-    text[n] = '\0';
-    size = strnlen(text, n);
-    if (size > left)
-        from = text + size - left;
-    snprintf(err->text + used, left + 2, "\n%.*s", (int)(text + size - from), from);
+    if (size > 0 && err->code == CALF_FAILED)
+        snprintf(err->text + used, left + 2, "\n%s", size > left ? text + size - left : text);
 }
 
 static void make_dsn(struct database *d)
@@ -289,13 +269,13 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
     return 0;
 }
 
-static void dispose(struct database *d)
+/* Without `lock`, because a temporary directory is removed. */
+static void clean_up(struct database *d)
 {
     if (d->log_fd >= 0)
         close(d->log_fd);
-    if (d->temporary && d->dir[0])
+    if (d->temporary)
         remove_tree(d->dir);
-    free(d);
 }
 
 static void unlink_database(struct database *d)
@@ -322,9 +302,10 @@ static void stop(struct database *d, enum stop_mode mode)
     pthread_mutex_unlock(&lock);
     listeners_close(&d->listeners, NULL);
     server_wait(d->server);
+    clean_up(d);
     pthread_mutex_lock(&lock);
     unlink_database(d);
-    dispose(d);
+    free(d);
 }
 
 /* The open database in directory `path`, once nobody starts or stops it.  `lock` held. */
@@ -380,8 +361,7 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
         rc = fail(err, CALF_ACCESS, "cannot open the data directory %s: %s", d->dir,
                   strerror(errno));
     if (rc < 0) {
-        d->temporary = false;
-        dispose(d);
+        free(d);
         return NULL;
     }
     d->dev = st.st_dev;
@@ -389,16 +369,21 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
     d->next = databases;
     databases = d;
     pthread_mutex_unlock(&lock);
+    if (d->temporary)
+        sweep(memory_dir());
     rc = start(d, o, err);
+    if (rc < 0) {
+        if (made)
+            rmdir(path); /* initdb leaves it empty when it fails */
+        clean_up(d);
+    }
     pthread_mutex_lock(&lock);
     d->busy = false;
     pthread_cond_broadcast(&changed);
     if (rc == 0)
         return d;
     unlink_database(d);
-    if (made)
-        rmdir(path); /* initdb leaves it empty when it fails */
-    dispose(d);
+    free(d);
     return NULL;
 }
 

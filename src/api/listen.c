@@ -100,22 +100,16 @@ bool listeners_close(struct listener **list, const char *address)
 /* ---- addresses --------------------------------------------------------------------------- */
 
 /* A socket file that nobody listens behind may be replaced; anything else is the user's. */
-static int clear_path(const char *path, struct calf_error *err)
+static int clear_path(const struct sockaddr_un *address, struct calf_error *err)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    const char *path = address->sun_path;
     struct stat st;
-    int fd, rc;
 
     if (lstat(path, &st) < 0)
         return 0;
     if (!S_ISSOCK(st.st_mode))
         return fail(err, CALF_ACCESS, "%s is in the place of the socket; move it away", path);
-    strcpy(un.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&un, sizeof(un));
-    if (fd >= 0)
-        close(fd);
-    if (rc == 0)
+    if (socket_answers(address))
         return fail(err, CALF_ACCESS, "another server answers on the socket %s", path);
     unlink(path);
     return 0;
@@ -132,22 +126,16 @@ static void encode(char *to, const char *from)
 
 static int listen_unix(struct listener *l, struct calf_error *err)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    char path[PATH_MAX + 32], name[PATH_MAX * 3];
+    struct sockaddr_un un;
+    const char *path = un.sun_path;
+    char name[PATH_MAX * 3];
     mode_t mode = 0600;
 
     if (mkdir(l->address, 0700) < 0 && errno != EEXIST)
         return fail(err, CALF_ACCESS, "cannot create the socket directory %s: %s", l->address,
                     strerror(errno));
-    snprintf(path, sizeof(path), "%s/.s.PGSQL." SERVER_PORT, l->address);
-    if (strlen(path) >= sizeof(un.sun_path))
-        return fail(err, CALF_ACCESS,
-                    "the socket path %s has %zu bytes, and the system allows %zu; name a shorter "
-                    "directory",
-                    path, strlen(path), sizeof(un.sun_path) - 1);
-    if (clear_path(path, err) < 0)
+    if (socket_address(l->address, &un, err) < 0 || clear_path(&un, err) < 0)
         return -1;
-    strcpy(un.sun_path, path);
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* fchmod() before bind() gives the file its mode from the beginning, without the umask */
     if (l->fd < 0 || fchmod(l->fd, mode) < 0 || bind(l->fd, (struct sockaddr *)&un, sizeof(un)) < 0)

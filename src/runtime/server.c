@@ -11,8 +11,6 @@
 
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
 #define SUPERUSER "postgres"
@@ -54,6 +52,10 @@ static enum found look(const char *dir, int major, struct calf_error *err)
     closedir(d);
     if (empty || template_unfinished(dir))
         return FOUND_NOTHING;
+    if (copy_unfinished(dir)) {
+        fail(err, CALF_FOREIGN, "%s is a copy that did not end; make it again, or remove it", dir);
+        return FOUND_ERROR;
+    }
     snprintf(path, sizeof(path), "%s/PG_VERSION", dir);
     f = fopen(path, "re");
     if (!f || !fgets(version, sizeof(version), f) || atoi(version) <= 0) {
@@ -87,32 +89,22 @@ static enum found look(const char *dir, int major, struct calf_error *err)
  */
 static int check_socket(const char *dir, pid_t *stale, struct calf_error *err)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
     char path[PATH_MAX + 32];
-    int fd, rc;
+    struct sockaddr_un un;
     FILE *f;
 
     *stale = 0;
     if (access(dir, W_OK | X_OK) < 0)
         return fail(err, CALF_ACCESS, "cannot write to the socket directory %s: %s", dir,
                     strerror(errno));
-    snprintf(path, sizeof(path), "%s/.s.PGSQL." SERVER_PORT, dir);
-    if (strlen(path) >= sizeof(un.sun_path))
-        return fail(err, CALF_ACCESS,
-                    "the socket path %s has %zu bytes, and the system allows %zu; name a "
-                    "shorter directory with --socket",
-                    path, strlen(path), sizeof(un.sun_path) - 1);
-    memcpy(un.sun_path, path, strlen(path) + 1);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&un, sizeof(un));
-    if (fd >= 0)
-        close(fd);
-    if (rc == 0)
+    if (socket_address(dir, &un, err) < 0)
+        return -1;
+    if (socket_answers(&un))
         return fail(err, CALF_HELD,
                     "another server answers on the socket %s; stop it, or name another "
                     "directory with --socket",
-                    path);
-    strcat(path, ".lock");
+                    un.sun_path);
+    snprintf(path, sizeof(path), "%s.lock", un.sun_path);
     f = fopen(path, "re");
     if (f && fscanf(f, "%d", stale) != 1)
         *stale = 0;

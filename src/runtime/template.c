@@ -14,7 +14,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -25,76 +24,8 @@
 #include <unistd.h>
 
 #define CREATING "calf.creating"
-#define NONCE_SIZE 32     /* MOCK_AUTH_NONCE_LEN, right before the checksum (pg_control.h) */
-#define WAL_SYSID_AT 24   /* xlp_sysid in the long header of a segment's first page */
-#define CONTROL_SIZE 8192 /* PG_CONTROL_FILE_SIZE */
-
-/* ---- copying -------------------------------------------------------------------- */
-
-static int copy_bytes(int from, int to)
-{
-    static const size_t most = 1 << 30;
-    char buf[64 << 10];
-    ssize_t n;
-
-    while ((n = copy_file_range(from, NULL, to, NULL, most, 0)) > 0)
-        ;
-    if (n == 0)
-        return 0;
-    if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
-        return -1;
-    while ((n = read(from, buf, sizeof(buf))) > 0)
-        for (ssize_t at = 0, w; at < n; at += w)
-            if ((w = write(to, buf + at, n - at)) < 0)
-                return -1;
-    return n < 0 ? -1 : 0;
-}
-
-static int copy_file(int from_dir, int to_dir, const char *name)
-{
-    int from = openat(from_dir, name, O_RDONLY | O_CLOEXEC);
-    int to = openat(to_dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int rc = from < 0 || to < 0 ? -1 : copy_bytes(from, to), why = errno;
-
-    if (from >= 0)
-        close(from);
-    if (to >= 0 && close(to) < 0 && rc == 0) {
-        rc = -1;
-        why = errno;
-    }
-    errno = why;
-    return rc;
-}
-
-/* Takes both descriptors. */
-static int copy_tree(int from_dir, int to_dir)
-{
-    DIR *d = from_dir < 0 || to_dir < 0 ? NULL : fdopendir(from_dir);
-    struct dirent *e;
-    int rc = d ? 0 : -1, why = errno;
-
-    while (rc == 0 && (e = readdir(d))) {
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0)
-            continue;
-        if (e->d_type == DT_DIR) {
-            rc = mkdirat(to_dir, e->d_name, 0700);
-            if (rc == 0)
-                rc = copy_tree(openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-                               openat(to_dir, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC));
-        } else {
-            rc = copy_file(dirfd(d), to_dir, e->d_name);
-        }
-        why = errno;
-    }
-    if (d)
-        closedir(d);
-    else if (from_dir >= 0)
-        close(from_dir);
-    if (to_dir >= 0)
-        close(to_dir);
-    errno = why;
-    return rc;
-}
+#define NONCE_SIZE 32   /* MOCK_AUTH_NONCE_LEN, right before the checksum (pg_control.h) */
+#define WAL_SYSID_AT 24 /* xlp_sysid in the long header of a segment's first page */
 
 /* ---- what differs from cluster to cluster ------------------------------------------- */
 
@@ -107,11 +38,8 @@ static uint32_t crc32c(uint32_t crc, unsigned char byte)
     return crc;
 }
 
-/*
- * Where the checksum of pg_control is: the first place that holds the checksum of all before it.
- * So the structure, which differs between major versions, need not be known.  0: nowhere.
- */
-static size_t find_checksum(const unsigned char *control)
+/* So the structure, which differs between major versions, need not be known. */
+size_t control_checksum(const unsigned char *control)
 {
     uint32_t crc = 0xffffffff, stored;
 
@@ -147,7 +75,7 @@ static int make_unique(int dir)
     DIR *d;
 
     if (change_file(dir, "global/pg_control", control, sizeof(control), 0, false) < 0 ||
-        !(end = find_checksum(control)))
+        !(end = control_checksum(control)))
         return -1;
     gettimeofday(&now, NULL);
     id = (uint64_t)now.tv_sec << 32 | (uint64_t)now.tv_usec << 12 | (getpid() & 0xfff);
@@ -201,12 +129,6 @@ static int set_timezone(int dir)
 
 /* ---- the interface --------------------------------------------------------------------- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st, (void)type;
-    return at->level > 0 && strcmp(path + at->base, CREATING) != 0 ? (remove(path), 0) : 0;
-}
-
 bool template_unfinished(const char *dir)
 {
     char path[PATH_MAX + 32];
@@ -215,16 +137,10 @@ bool template_unfinished(const char *dir)
     return access(path, F_OK) == 0;
 }
 
-/* The mark goes last, so that this can be interrupted as well. */
 void template_sweep(const char *dir)
 {
-    char path[PATH_MAX + 32];
-
-    if (!template_unfinished(dir))
-        return;
-    nftw(dir, remove_entry, 32, FTW_DEPTH | FTW_PHYS);
-    snprintf(path, sizeof(path), "%s/" CREATING, dir);
-    unlink(path);
+    if (template_unfinished(dir))
+        remove_contents(dir, CREATING); /* the mark goes last: this can be interrupted as well */
 }
 
 int template_copy(const struct install *in, const char *dir, bool durable, struct calf_error *err)
@@ -232,10 +148,11 @@ int template_copy(const struct install *in, const char *dir, bool durable, struc
     int to = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     int mark = to < 0 ? -1 : openat(to, CREATING, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
     int from = open(in->template, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    char path[PATH_MAX] = "";
     int rc = mark < 0 || from < 0 || fchmod(to, 0700) < 0 ? -1 : 0; /* as PostgreSQL wants it */
 
     if (rc == 0) {
-        rc = copy_tree(from, dup(to));
+        rc = copy_tree(from, dup(to), NULL, path);
         from = -1;
     }
     if (rc == 0)
