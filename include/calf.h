@@ -54,7 +54,8 @@ enum calf_code {
     CALF_ACCESS = 5,  /* cannot be created, read or written: permissions, a missing parent */
     CALF_INSTALL = 6, /* PostgreSQL's files are missing or damaged */
     CALF_FAILED = 7,  /* PostgreSQL did not start; the text ends with what it said */
-    CALF_SYSTEM = 8,  /* out of memory, threads, descriptors */
+    CALF_SYSTEM = 8,  /* out of memory, threads, descriptors, disk space */
+    CALF_ENDED = 9,   /* the session behind a wire has ended */
 };
 
 struct calf_error {
@@ -148,6 +149,32 @@ const char *calf_uri(calf_db *db);
  */
 int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
              struct calf_error *err);
+
+/*
+ * A wire is a session of which you get the bytes: PostgreSQL's protocol, version 3, from the
+ * startup packet (or SSLRequest, CancelRequest ...) on, for drivers that speak it themselves.
+ * Any number of them; each is for one thread at a time, and another's call meanwhile is answered
+ * with CALF_MISUSE.  A wire does not keep the database open: closing that ends the session.  The
+ * wire is to be given back with calf_wire_close(), before or after.  Errors: CALF_MISUSE,
+ * CALF_FAILED (the database does not accept sessions now), CALF_SYSTEM.
+ */
+typedef struct calf_wire calf_wire;
+int calf_wire_open(calf_db *db, calf_wire **wire, struct calf_error *err);
+
+/*
+ * Send and receive.  *in_size bytes of `in` are to be sent, `out` has room for *out_size; returned
+ * are how many were taken and how many came.  Returns as soon as anything moved in either
+ * direction, which may be a part; after timeout_ms (-1: never, 0: at once) without that CALF_OK
+ * and both 0.  Nothing to send, or no room, is allowed: a NULL for its size will do.  Who gives
+ * room while there is something to send cannot hang: a session whose answers nobody takes stops
+ * to read.  Errors (nothing moved): CALF_MISUSE, CALF_SYSTEM, CALF_ENDED when the session has ended
+ * and all that it sent has been given.
+ */
+int calf_wire_exchange(calf_wire *wire, const void *in, size_t *in_size, void *out,
+                       size_t *out_size, int timeout_ms, struct calf_error *err);
+
+/* Give the wire back; its session ends.  NULL is allowed.  Errors: CALF_MISUSE. */
+int calf_wire_close(calf_wire *wire, struct calf_error *err);
 
 /*
  * The directory for an application's own data (XDG Base Directory: $XDG_DATA_HOME, else

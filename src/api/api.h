@@ -2,8 +2,7 @@
  * api.h - what the files of src/api share
  *
  * A *database* is an open data directory.  Handles (calf_db) and libpq connections keep it open.
- * A handle is a number, so that a closed one is known without touching memory; a connection knows
- * its database by number as well, because the last handle may close it first.
+ * A connection knows its database by number, because the last handle may close it first.
  */
 #ifndef CALF_API_H
 #define CALF_API_H
@@ -16,6 +15,16 @@ struct listener;
 /* `err`, or `own` where the caller of calf.h gave none; empty. */
 struct calf_error *error_room(struct calf_error *err, struct calf_error *own);
 int closed_handle(struct calf_error *err); /* CALF_MISUSE */
+
+/* ---- handle.c -------------------------------------------------------------------- */
+
+enum handle_kind { HANDLE_DATABASE, HANDLE_WIRE };
+
+/* A new handle for the object, or NULL and err. */
+void *handle_new(enum handle_kind kind, void *object, struct calf_error *err);
+/* NULL: it is none, of another kind, or was ended. */
+void *handle_object(const void *handle, enum handle_kind kind);
+void handle_end(const void *handle); /* an open one */
 
 /* ---- database.c ------------------------------------------------------------------ */
 

@@ -18,8 +18,6 @@
 #include <sys/vfs.h>
 #include <sys/wait.h>
 
-#define HANDLES_MAX 65536
-
 struct database {
     struct database *next;
     struct server *server;
@@ -43,13 +41,6 @@ struct run {
     pid_t pid;
 };
 
-/* calf_db *: index + 1 in the low 16 bits, then how often the entry was used */
-static struct handle {
-    struct database *database;
-    unsigned long uses;
-} * handles;
-static size_t nhandles;
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct database *databases;
@@ -63,49 +54,14 @@ struct calf_error *error_room(struct calf_error *err, struct calf_error *own)
     return err;
 }
 
-/* ---- handles: `lock` held ------------------------------------------------------------- */
-
-static calf_db *handle_new(struct database *d)
-{
-    size_t at = 0;
-
-    while (at < nhandles && handles[at].database)
-        at++;
-    if (at == nhandles) {
-        size_t more = nhandles ? nhandles * 2 : 16;
-        struct handle *grown =
-            more < HANDLES_MAX ? realloc(handles, more * sizeof(*handles)) : NULL;
-
-        if (!grown)
-            return NULL;
-        memset(grown + nhandles, 0, (more - nhandles) * sizeof(*handles));
-        handles = grown;
-        nhandles = more;
-    }
-    handles[at].database = d;
-    handles[at].uses++;
-    d->handles++;
-    return (calf_db *)(uintptr_t)(handles[at].uses << 16 | (at + 1));
-}
-
-static struct handle *handle_entry(calf_db *db)
-{
-    uintptr_t value = (uintptr_t)db;
-    size_t at = (value & 0xffff) - 1;
-
-    if (at >= nhandles || !handles[at].database || handles[at].uses != value >> 16)
-        return NULL;
-    return &handles[at];
-}
+/* ---- handles ---------------------------------------------------------------------------- */
 
 struct database *database_use(calf_db *db)
 {
-    struct handle *h;
     struct database *d;
 
     pthread_mutex_lock(&lock);
-    h = handle_entry(db);
-    d = h ? h->database : NULL;
+    d = handle_object(db, HANDLE_DATABASE);
     if (d)
         d->users++;
     pthread_mutex_unlock(&lock);
@@ -474,11 +430,10 @@ int calf_open(const char *path, const struct calf_options *options, calf_db **db
         return fail(err, CALF_MISUSE, "the path of the data directory is empty"), CALF_MISUSE;
     pthread_mutex_lock(&lock);
     d = obtain(path, false, &o, err);
-    if (d && !(*db = handle_new(d))) {
-        fail(err, CALF_SYSTEM, "too many handles, or out of memory");
-        if (d->handles == 0 && d->connections == 0)
-            stop(d, STOP_FAST);
-    }
+    if (d && (*db = handle_new(HANDLE_DATABASE, d, err)))
+        d->handles++;
+    else if (d && d->handles == 0 && d->connections == 0)
+        stop(d, STOP_FAST);
     pthread_mutex_unlock(&lock);
     return *db ? CALF_OK : (int)err->code;
 }
@@ -487,7 +442,6 @@ int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err)
 {
     static const enum stop_mode modes[] = {STOP_FAST, STOP_SMART, STOP_IMMEDIATE};
     struct calf_error own;
-    struct handle *h;
     struct database *d;
 
     err = error_room(err, &own);
@@ -496,10 +450,9 @@ int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err)
     if (mode > CALF_IMMEDIATE)
         return fail(err, CALF_MISUSE, "there is no mode %d of closing", mode), CALF_MISUSE;
     pthread_mutex_lock(&lock);
-    h = handle_entry(db);
-    d = h ? h->database : NULL;
+    d = handle_object(db, HANDLE_DATABASE);
     if (d) {
-        h->database = NULL;
+        handle_end(db);
         if (--d->handles == 0 && !d->busy)
             stop(d, modes[mode]);
     }
@@ -522,14 +475,12 @@ int calf_healthy(calf_db *db)
 /* The text at `offset` of the handle's database, or NULL. */
 static const char *text_of(calf_db *db, size_t offset)
 {
-    struct handle *h;
-    const char *text;
+    struct database *d;
 
     pthread_mutex_lock(&lock);
-    h = handle_entry(db);
-    text = h ? (const char *)h->database + offset : NULL;
+    d = handle_object(db, HANDLE_DATABASE);
     pthread_mutex_unlock(&lock);
-    return text;
+    return d ? (const char *)d + offset : NULL;
 }
 
 const char *calf_dsn(calf_db *db)
