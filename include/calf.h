@@ -151,6 +151,31 @@ int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
              struct calf_error *err);
 
 /*
+ * Copy the open database, with all that was committed before the call, while sessions go on: into
+ * `path`, a directory that is absent (made with mode 0700), empty or an unfinished copy.  Where
+ * the file system can (Btrfs, XFS), the copy shares the blocks of the original until one of both
+ * changes them.  It is on disk when this returns, and a data directory for calf_open() and stock
+ * servers, which recovers when it is opened first.  It has the same system identifier.  Left out,
+ * as by pg_basebackup: the content of unlogged tables, replication slots.  Replication slots must
+ * be possible (wal_level, max_replication_slots; by default they are).  On failure nothing is left.
+ * Errors: CALF_MISUSE (also: there is a tablespace outside of the data directory, or `path` is
+ * inside of it), CALF_FOREIGN (`path` is not empty), CALF_HELD (it is in use), CALF_ACCESS,
+ * CALF_FAILED (PostgreSQL refused, or the database was closed meanwhile; the text says it),
+ * CALF_SYSTEM.
+ */
+int calf_snapshot(calf_db *db, const char *path, struct calf_error *err);
+
+/*
+ * Copy the closed data directory `from`, which stays locked meanwhile, to `to`, with the same rules
+ * and errors as calf_snapshot().  It is what cp -a --reflink would make: the same system
+ * identifier, unlogged tables with their content; but no replication slots.  If it is
+ * interrupted, `to` is neither opened by anybody nor in the way of the next attempt.  Errors:
+ * also CALF_HELD when `from` is open anywhere, in this process too, and CALF_FOREIGN when it is no
+ * data directory.
+ */
+int calf_clone(const char *from, const char *to, struct calf_error *err);
+
+/*
  * A wire is a session of which you get the bytes: PostgreSQL's protocol, version 3, from the
  * startup packet (or SSLRequest, CancelRequest ...) on, for drivers that speak it themselves.
  * Any number of them; each is for one thread at a time, and another's call meanwhile is answered

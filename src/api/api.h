@@ -11,6 +11,7 @@
 
 struct database;
 struct listener;
+struct pg_conn; /* libpq's PGconn */
 
 /* `err`, or `own` where the caller of calf.h gave none; empty. */
 struct calf_error *error_room(struct calf_error *err, struct calf_error *own);
@@ -33,6 +34,7 @@ struct database *database_use(calf_db *db);
 void database_unuse(struct database *d);
 struct server *database_server(struct database *d);
 struct listener **database_listeners(struct database *d);
+unsigned long database_number(struct database *d);
 /*
  * The number of the database for `host=calf:PATH`, opened when it is not ("" is a temporary one),
  * as one connection more; 0 and err.
@@ -42,6 +44,11 @@ unsigned long database_for_host(const char *path, struct calf_error *err);
 int database_connect(unsigned long number);
 /* One connection less; the last one closes the database, unless handles hold it. */
 void database_disconnect(unsigned long number);
+
+/* ---- libpq.c --------------------------------------------------------------------- */
+
+/* A session of the superuser, for PQfinish(); fails when the database is closing. */
+struct pg_conn *database_session(struct database *d);
 
 /* ---- listen.c -------------------------------------------------------------------- */
 

@@ -401,6 +401,11 @@ struct server *database_server(struct database *d)
     return d->server;
 }
 
+unsigned long database_number(struct database *d)
+{
+    return d->number;
+}
+
 struct listener **database_listeners(struct database *d)
 {
     return &d->listeners;

@@ -67,42 +67,54 @@ int copy_file(int from_dir, int to_dir, const char *name)
     return rc;
 }
 
+static int copy_entry(int from_dir, int to_dir, const char *name,
+                      bool (*skip)(int dir, const char *path), char *path)
+{
+    static const int how = O_RDONLY | O_DIRECTORY | O_CLOEXEC;
+    struct stat st;
+
+    if (fstatat(from_dir, name, &st, 0) < 0)
+        return -1;
+    if (S_ISREG(st.st_mode))
+        return copy_file(from_dir, to_dir, name);
+    if (!S_ISDIR(st.st_mode)) /* nobody answers on the copy of a socket */
+        return 0;
+    if (mkdirat(to_dir, name, 0700) < 0)
+        return -1;
+    return copy_tree(openat(from_dir, name, how), openat(to_dir, name, how), skip, path);
+}
+
 int copy_tree(int from_dir, int to_dir, bool (*skip)(int dir, const char *path), char *path)
 {
     DIR *d = from_dir < 0 || to_dir < 0 ? NULL : fdopendir(from_dir);
     size_t base = strlen(path);
-    struct dirent *e;
     int rc = d ? 0 : -1, why = errno;
 
-    while (rc == 0 && (e = readdir(d))) {
-        struct stat st;
+    while (rc == 0) {
+        struct dirent *e;
 
+        errno = 0;
+        e = readdir(d);
+        why = errno;
+        if (!e) {
+            rc = why ? -1 : 0;
+            break;
+        }
         if (is_dots(e->d_name))
             continue;
         if (snprintf(path + base, PATH_MAX - base, "%s%s", base ? "/" : "", e->d_name) >=
             (int)(PATH_MAX - base)) {
             rc = -1;
             why = ENAMETOOLONG;
-            break;
-        }
-        if ((skip && skip(dirfd(d), path)) || (fstatat(dirfd(d), e->d_name, &st, 0) < 0 &&
-                                               errno == ENOENT)) /* a running server removed it */
-            continue;
-        if (S_ISDIR(st.st_mode)) {
-            rc = mkdirat(to_dir, e->d_name, 0700);
-            if (rc == 0)
-                rc = copy_tree(openat(dirfd(d), e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC),
-                               openat(to_dir, e->d_name, O_RDONLY | O_DIRECTORY | O_CLOEXEC), skip,
-                               path);
-        } else if (S_ISREG(st.st_mode)) { /* nobody answers on the copy of a socket */
-            rc = copy_file(dirfd(d), to_dir, e->d_name);
-            if (rc < 0 && errno == ENOENT)
+        } else if (!skip || !skip(from_dir, path)) {
+            rc = copy_entry(from_dir, to_dir, e->d_name, skip, path);
+            why = errno;
+            if (rc < 0 && why == ENOENT) /* a running server removed it */
                 rc = 0;
         }
-        why = errno;
+        if (rc == 0)
+            path[base] = '\0';
     }
-    if (rc == 0)
-        path[base] = '\0';
     if (d)
         closedir(d);
     else if (from_dir >= 0)
