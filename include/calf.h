@@ -18,8 +18,10 @@
  * just not at the same time.
  *
  * Without calf.h: a libpq connection string with `host=calf:/path/to/dir` opens that directory on
- * demand and closes it when the last such connection is gone; `host=calf:` is a temporary
- * database.  Without `user` it is the superuser, postgres.
+ * demand and closes it when the last such connection is gone, or so many milliseconds after that as
+ * the environment variable CALF_LINGER says; `host=calf:` is a temporary database.  Without `user`
+ * it is postgres, the superuser unless the cluster was made with another one: where there is no
+ * such role, PostgreSQL refuses the connection and says so.
  *
  * Threads: every function may be called by any thread at any time.  A handle that is closed, or
  * NULL, is answered with CALF_MISUSE, never with a crash.
@@ -32,7 +34,7 @@
  *
  * After fork() the child must not use calf; to exec a program is fine, nothing of calf's is
  * inherited.  exit() with a database open is what a crash is to a server: every commit that was
- * acknowledged is there when it is opened again.
+ * acknowledged is there when it is opened again.  One that only lingers is closed by exit().
  */
 #ifndef CALF_H
 #define CALF_H
@@ -74,25 +76,44 @@ enum calf_durability {
 
 /*
  * Set `size` to sizeof(struct calf_options) and leave at 0 what you do not care for.  All strings
- * are borrowed for the time of calf_open() only.  encoding, locale and no_checksums matter when
- * the cluster is created, durability, settings and log_file when it is opened by the first of
- * those who share it.
+ * are borrowed for the time of calf_open() only.  encoding, locale, icu_locale and no_checksums
+ * matter when the cluster is created, the others when it is opened by the first of those who share
+ * it.
  */
 struct calf_options {
     size_t size;
     enum calf_durability durability; /* a temporary database has CALF_NONE always */
     const char *const *settings;     /* "name=value" as after postgres -c, NULL at the end */
-    const char *log_file;            /* appended to; NULL: the last 64 KB are kept for errors */
+    const char *log_file;            /* appended to; NULL: kept in memory (64 KB) for errors */
     const char *encoding;            /* NULL: UTF8 */
     const char *locale;              /* NULL: C.UTF-8 */
     int no_checksums;                /* 0: data pages carry checksums */
+    /* Of a new cluster, and the user of calf_dsn(), calf_uri(), calf_run(); NULL: postgres. */
+    const char *superuser;
+    const char *icu_locale; /* ICU compares and sorts by it ("de-AT"); NULL: libc, by locale */
+    /*
+     * Instead of log_file (both: CALF_MISUSE): is called with every line of PostgreSQL's messages,
+     * without its newline, valid for the call, by a thread of calf's: from calf_open() until
+     * calf_close() has returned, one call at a time per database.  It must not call calf, and a
+     * slow one slows PostgreSQL down.  A line of more than 64 KB comes in pieces.
+     */
+    void (*log)(void *context, const char *line);
+    void *log_context; /* for `log`; otherwise not looked at */
+    /*
+     * How many milliseconds the database stays open when it is in nobody's use: after calf_close()
+     * (CALF_FAST) of the last handle, which returns at once, and the last `host=calf:` connection.
+     * Whoever opens it meanwhile finds it open; what calf_listen() began goes on until then.  0:
+     * the last handle closes it.
+     */
+    int linger_ms;
 };
 
 /*
  * Open the data directory `path`, created with an empty cluster when it is absent or empty, and
  * recovered where it was not closed; returns when it accepts sessions.  path == NULL: a temporary
  * database, in memory where the system has /dev/shm, gone when it is closed.  Opening a directory
- * that this process has open already shares it.  options may be NULL; err may be NULL.  On failure
+ * that this process has open already shares it; while another thread opens or closes it, this waits
+ * for that without a limit.  options may be NULL; err may be NULL.  On failure
  * *db is NULL.  Errors: all.
  */
 int calf_open(const char *path, const struct calf_options *options, calf_db **db,
@@ -104,15 +125,16 @@ enum calf_close_mode { CALF_FAST = 0, CALF_SMART = 1, CALF_IMMEDIATE = 2 };
 
 /*
  * Give the handle back.  The last handle of a directory closes it and returns when everything of
- * it is released: threads, descriptors, memory, the lock.  NULL is allowed.  Errors: CALF_MISUSE.
+ * it is released: threads, descriptors, memory, the lock; unless it lingers (calf_options).  NULL
+ * is allowed.  Errors: CALF_MISUSE.
  */
 int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err);
 
 /* 1 while the database accepts sessions (recovering from the crash of one included), else 0. */
 int calf_healthy(calf_db *db);
 
-/* A connection string for PQconnectdb() in this process: database and user postgres.  Valid until
- * the handle is closed; NULL for a closed one. */
+/* A connection string for PQconnectdb() in this process: database postgres, the superuser.  Valid
+ * until the handle is closed; NULL for a closed one. */
 const char *calf_dsn(calf_db *db);
 
 /* The absolute path of the data directory; valid until the handle is closed, else NULL. */
@@ -120,6 +142,10 @@ const char *calf_directory(calf_db *db);
 
 /* "0.1.0 (PostgreSQL 17)"; static. */
 const char *calf_version(void);
+
+/* The optional parts that were built into PostgreSQL ("icu", "openssl", "zstd" ...), sorted; NULL
+ * at the end; static. */
+const char *const *calf_features(void);
 
 /*
  * Let other processes in.  `address` is a directory for the socket .s.PGSQL.5432 (absolute; created

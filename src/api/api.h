@@ -9,6 +9,8 @@
 
 #include "../runtime/runtime.h"
 
+#include <pthread.h>
+
 struct database;
 struct listener;
 struct pg_conn; /* libpq's PGconn */
@@ -35,6 +37,7 @@ void database_unuse(struct database *d);
 struct server *database_server(struct database *d);
 struct listener **database_listeners(struct database *d);
 unsigned long database_number(struct database *d);
+const char *database_superuser(struct database *d);
 /*
  * The number of the database for `host=calf:PATH`, opened when it is not ("" is a temporary one),
  * as one connection more; 0 and err.
@@ -44,6 +47,19 @@ unsigned long database_for_host(const char *path, struct calf_error *err);
 int database_connect(unsigned long number);
 /* One connection less; the last one closes the database, unless handles hold it. */
 void database_disconnect(unsigned long number);
+
+/* ---- thread.c -------------------------------------------------------------------- */
+
+int thread_start(pthread_t *thread, void *(*run)(void *), void *arg, struct calf_error *err);
+
+/* ---- log.c ----------------------------------------------------------------------- */
+
+struct pump;
+/* A thread that calls `log` with every line written to pump_fd(); `kept`, borrowed, gets it too. */
+struct pump *pump_start(void (*log)(void *context, const char *line), void *context, int kept,
+                        struct calf_error *err);
+int pump_fd(const struct pump *p);
+void pump_end(struct pump *p); /* after what was written so far */
 
 /* ---- libpq.c --------------------------------------------------------------------- */
 

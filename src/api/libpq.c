@@ -28,7 +28,6 @@
 #define SCHEME "calf:"
 #define ADDRESS "calf-database/%lu" /* behind the zero byte of an abstract address */
 #define EAI_CALF (-9001) /* the database did not open; the thread's last_error says why */
-#define SUPERUSER "postgres"
 
 static __thread struct calf_error last_error;
 static __thread unsigned long
@@ -348,7 +347,7 @@ PGconn *database_session(struct database *d)
     static const char *const keywords[] = {"host", "hostaddr", "user", "dbname", "options", NULL};
     const char *const values[] = {SCHEME,
                                   "",
-                                  SUPERUSER,
+                                  database_superuser(d),
                                   "postgres",
                                   "-c client_min_messages=error -c search_path=pg_catalog "
                                   "-c statement_timeout=0 -c lock_timeout=0 "

@@ -15,7 +15,9 @@
 #include <sys/un.h>
 
 #define SERVER_SETTINGS_MAX 23
-#define SERVER_PORT "5432" /* names the socket file; nothing listens on TCP */
+#define SUPERUSER "postgres" /* when nothing else is said */
+#define SUPERUSER_SIZE 64    /* NAMEDATALEN */
+#define SERVER_PORT "5432"   /* names the socket file; nothing listens on TCP */
 
 /* Always -1, so that a refusal is one statement. */
 int fail(struct calf_error *err, enum calf_code code, const char *fmt, ...)
@@ -112,8 +114,10 @@ struct server_options {
     const char *const *settings; /* name=value as for -c, NULL-terminated; NULL: none */
     int log_fd;                  /* PostgreSQL's stderr; borrowed until stopped */
     bool quiet;                  /* no progress line while a cluster is created */
+    const char *superuser;       /* NULL: SUPERUSER; of a new cluster, and for server_run() */
     /* of a new cluster */
     const char *encoding, *locale; /* NULL: UTF8, C.UTF-8 */
+    const char *icu_locale;        /* NULL: the locale provider is libc */
     bool no_checksums;
     bool volatile_data; /* it will not outlive the machine: nothing is synced to disk */
 };

@@ -13,7 +13,6 @@
 #include <sys/mman.h>
 #include <sys/wait.h>
 
-#define SUPERUSER "postgres"
 #define ENV_MAX 4096
 
 extern char **environ;
@@ -115,7 +114,7 @@ static int check_socket(const char *dir, pid_t *stale, struct calf_error *err)
 
 /* ---- processes ------------------------------------------------------------------ */
 
-static void make_environment(struct server *s)
+static void make_environment(struct server *s, const char *superuser)
 {
     int n = 0;
 
@@ -125,7 +124,7 @@ static void make_environment(struct server *s)
             s->env[n++] = *e;
     snprintf(s->env_own[0], sizeof(s->env_own[0]), "PGHOST=%s", s->socket_dir);
     snprintf(s->env_own[1], sizeof(s->env_own[1]), "PGPORT=" SERVER_PORT);
-    snprintf(s->env_own[2], sizeof(s->env_own[2]), "PGUSER=" SUPERUSER);
+    snprintf(s->env_own[2], sizeof(s->env_own[2]), "PGUSER=%s", superuser ? superuser : SUPERUSER);
     snprintf(s->env_own[3], sizeof(s->env_own[3]), "PGDATABASE=postgres");
     for (int i = 0; i < 4; i++)
         s->env[n++] = s->env_own[i];
@@ -164,24 +163,22 @@ static pid_t start_program(struct server *s, char *const argv[], const int fds[3
  * prints goes to a file in memory and is shown when it fails. */
 static int create_cluster(struct server *s, const struct server_options *o, struct calf_error *err)
 {
-    char encoding[64], locale[256];
-    char *argv[] = {"initdb",
-                    "-D",
-                    s->dir,
-                    "-U",
-                    SUPERUSER,
-                    encoding,
-                    locale,
-                    "--auth-local=trust",
-                    "--auth-host=scram-sha-256",
-                    "--no-instructions",
-                    NULL,
-                    NULL,
-                    NULL};
+    char encoding[64], locale[256], icu[256];
+    char *argv[16] = {"initdb",
+                      "-D",
+                      s->dir,
+                      "-U",
+                      o->superuser ? (char *)o->superuser : SUPERUSER,
+                      encoding,
+                      locale,
+                      "--auth-local=trust",
+                      "--auth-host=scram-sha-256",
+                      "--no-instructions"};
     int null, out, status, rc = 0, n = 10;
     pid_t pid;
 
-    if (s->install.template[0] && !o->encoding && !o->locale && !o->no_checksums)
+    if (s->install.template[0] && !o->encoding && !o->locale && !o->icu_locale &&
+        !o->no_checksums && (!o->superuser || strcmp(o->superuser, SUPERUSER) == 0))
         return template_copy(&s->install, s->dir, !o->volatile_data, err);
     if (o->volatile_data)
         argv[n++] = "--no-sync";
@@ -189,6 +186,11 @@ static int create_cluster(struct server *s, const struct server_options *o, stru
         argv[n++] = "--data-checksums";
     else if (s->install.major >= 18)
         argv[n++] = "--no-data-checksums";
+    if (o->icu_locale) {
+        snprintf(icu, sizeof(icu), "--icu-locale=%s", o->icu_locale);
+        argv[n++] = "--locale-provider=icu";
+        argv[n++] = icu;
+    }
     null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     out = memfd_create("initdb", MFD_CLOEXEC);
     snprintf(encoding, sizeof(encoding), "--encoding=%s", o->encoding ? o->encoding : "UTF8");
@@ -338,7 +340,7 @@ int server_start(const struct install *in, const struct server_options *o, struc
         goto failed;
     s->kernel = kernel_create(in->bin, in->lib);
     memcpy(s->kernel->stale_pids, stale, sizeof(stale));
-    make_environment(s);
+    make_environment(s, o->superuser);
     if (found == FOUND_NOTHING) {
         if (!o->quiet)
             fprintf(stderr, "calf: creating a new cluster in %s ...\n", s->dir);
