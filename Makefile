@@ -40,7 +40,9 @@ RUNTIME := $(wildcard src/runtime/*.c)
 API := $(wildcard src/api/*.c)
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
-$(O)/src/kernel/%.o: FLAGS := $(if $(filter thread-api,$(SANITIZE)),$(filter-out -fsanitize=%,$(FLAGS)),$(FLAGS))
+ifeq ($(SANITIZE),thread-api)
+$(O)/src/kernel/%.o: FLAGS := $(filter-out -fsanitize=%,$(FLAGS))
+endif
 
 all: pg $(CALF) $(EXEC) $(LIB) $(PG)/pgsql/template/PG_VERSION
 
@@ -157,8 +159,8 @@ tidy:
 	@tests/tidy.sh
 
 asan ubsan tsan:
-	@$(MAKE) --no-print-directory SANITIZE=$(patsubst asan,address,$(patsubst ubsan,undefined,$(patsubst tsan,thread,$@))) os-test
 	@[ $@ != tsan ] || $(MAKE) --no-print-directory SANITIZE=thread-api threads-test
+	@$(MAKE) --no-print-directory SANITIZE=$(patsubst asan,address,$(patsubst ubsan,undefined,$(patsubst tsan,thread,$@))) os-test
 
 # tests/os inside a calf built with a sanitizer
 os-test: $(EXEC)

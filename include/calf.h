@@ -93,8 +93,8 @@ struct calf_options {
     const char *icu_locale; /* ICU compares and sorts by it ("de-AT"); NULL: libc, by locale */
     /*
      * Instead of log_file (both: CALF_MISUSE): is called with every line of PostgreSQL's messages,
-     * without its newline, valid for the call, by a thread of calf's: from calf_open() until
-     * calf_close() has returned, one call at a time per database.  It must not call calf, and a
+     * without its newline, valid for the call, by a thread of calf's: from calf_open() until the
+     * database is closed, one call at a time per database.  It must not call calf, and a
      * slow one slows PostgreSQL down.  A line of more than 64 KB comes in pieces.
      */
     void (*log)(void *context, const char *line);
@@ -102,8 +102,8 @@ struct calf_options {
     /*
      * How many milliseconds the database stays open when it is in nobody's use: after calf_close()
      * (CALF_FAST) of the last handle, which returns at once, and the last `host=calf:` connection.
-     * Whoever opens it meanwhile finds it open; what calf_listen() began goes on until then.  0:
-     * the last handle closes it.
+     * Whoever opens it meanwhile finds it open; what calf_listen() began goes on until then.  A
+     * temporary database of calf_open() never lingers.  0: the last handle closes it.
      */
     int linger_ms;
 };

@@ -430,7 +430,7 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
     d->number = ++last_number;
     d->temporary = !path;
     d->on_demand = !path && on_demand;
-    d->linger_ms = o->linger_ms;
+    d->linger_ms = path || on_demand ? o->linger_ms : 0; /* else nobody finds it again */
     strcpy(d->superuser, o->superuser ? o->superuser : SUPERUSER);
     d->busy = true;
     rc = path ? snprintf(d->dir, sizeof(d->dir), "%s", path) < PATH_MAX

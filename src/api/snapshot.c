@@ -48,6 +48,14 @@ static bool leaves_out(int dir, const char *path)
            (slash && is_unlogged(dir, slash + 1));
 }
 
+/* -1: what libpq says is the error. */
+static int refused(PGconn *conn, struct calf_error *err)
+{
+    const char *text = PQerrorMessage(conn);
+
+    return fail(err, CALF_FAILED, "cannot copy the database: %.*s", (int)strcspn(text, "\n"), text);
+}
+
 /* The result of a query that gives rows, or NULL and err. */
 static PGresult *query(PGconn *conn, const char *sql, const char *const params[2],
                        struct calf_error *err)
@@ -56,8 +64,7 @@ static PGresult *query(PGconn *conn, const char *sql, const char *const params[2
 
     if (PQresultStatus(res) == PGRES_TUPLES_OK)
         return res;
-    fail(err, CALF_FAILED, "cannot copy the database: %.*s",
-         (int)strcspn(PQerrorMessage(conn), "\n"), PQerrorMessage(conn));
+    refused(conn, err);
     PQclear(res);
     return NULL;
 }
@@ -163,8 +170,8 @@ int calf_snapshot(calf_db *db, const char *path, struct calf_error *err)
 {
     struct calf_error own;
     struct database *d;
+    PGconn *conn = NULL;
     struct copy c;
-    PGconn *conn;
     int rc;
 
     err = error_room(err, &own);
@@ -174,19 +181,18 @@ int calf_snapshot(calf_db *db, const char *path, struct calf_error *err)
     if (!d)
         return closed_handle(err);
     rc = copy_begin(&c, server_directory(database_server(d)), path, err);
+    if (rc < 0) {
+        database_unuse(d);
+        return err->code;
+    }
+    rc = copy_refuses_tablespaces(&c, err);
     if (rc == 0) {
-        rc = copy_refuses_tablespaces(&c, err);
-        if (rc == 0) {
-            conn = database_session(d);
-            rc = PQstatus(conn) == CONNECTION_OK
-                     ? back_up(conn, &c, err)
-                     : fail(err, CALF_FAILED, "cannot copy the database: %s", PQerrorMessage(conn));
-            PQfinish(conn);
-        }
-        rc = copy_end(&c, rc == 0, err);
+        conn = database_session(d);
+        rc = PQstatus(conn) == CONNECTION_OK ? back_up(conn, &c, err) : refused(conn, err);
     }
     database_unuse(d);
-    return rc < 0 ? (int)err->code : CALF_OK;
+    PQfinish(conn); /* may close the database, which waits for its users */
+    return copy_end(&c, rc == 0, err) < 0 ? (int)err->code : CALF_OK;
 }
 
 /* ---- a clone ----------------------------------------------------------------------------- */

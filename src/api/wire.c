@@ -70,9 +70,13 @@ int calf_wire_open(calf_db *db, calf_wire **wire, struct calf_error *err)
                     "cannot connect to the database: %s", strerror(-fd)),
                err->code;
     w = malloc(sizeof(*w));
-    if (!w)
+    if (w) {
+        *w = (struct wire){.fd = fd};
+        *wire = handle_new(HANDLE_WIRE, w, err);
+    } else {
         fail(err, CALF_SYSTEM, "out of memory");
-    else if ((*w = (struct wire){.fd = fd}, *wire = handle_new(HANDLE_WIRE, w, err)))
+    }
+    if (*wire)
         return CALF_OK;
     close(fd);
     free(w);
