@@ -39,6 +39,14 @@ static bool exists(const char *dir, const char *name)
     return access(path, F_OK) == 0;
 }
 
+static void discard(const char *path)
+{
+    char command[4300];
+
+    snprintf(command, sizeof(command), "rm -r '%s'", path);
+    CHECK(system(command) == 0);
+}
+
 /* ---- under writers ----------------------------------------------------------------------- */
 
 static char dsn[8192];
@@ -105,6 +113,35 @@ static void holds(const char *path, const long least[WRITERS])
     CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
 }
 
+/*
+ * The same program as a process of its own is a stock server; it refuses root.  What it opens is a
+ * clone of the copy, so that one which nobody recovered yet is cloned as well.
+ */
+static void stock_opens(const char *copy)
+{
+    static const char command[] =
+        "cd \"$dir\" && if [ $(id -u) = 0 ]; then chown -R 65534:65534 data;"
+        " as='setpriv --reuid=65534 --regid=65534 --clear-groups'; fi;"
+        " echo 'select sum(sum), count(*) from account' | LD_LIBRARY_PATH=\"$pg/lib\" "
+        " $as \"$pg/bin/postgres\" --single -D data postgres >out 2>log; cat out log >&2;"
+        " grep -q 'sum = \"0\"' out && grep -q 'count = \"1000\"' out &&"
+        " grep -q 'starting backup recovery' log";
+    const char *tmp = getenv("TMPDIR"), *pg = getenv("CALF_PG");
+    char dir[4096], to[4200], root[4096];
+
+    snprintf(dir, sizeof(dir), "%s/calf-stock.XXXXXX", tmp ? tmp : "/tmp");
+    CHECK(mkdtemp(dir) && chmod(dir, 0711) == 0);
+    snprintf(to, sizeof(to), "%s/data", dir);
+    CHECK(calf_clone(copy, to, &err) == CALF_OK && exists(to, "backup_label"));
+    CHECK(realpath(pg ? pg : "build/pg17/pgsql", root));
+    setenv("dir", dir, 1);
+    setenv("pg", root, 1);
+    CHECK(system(command) == 0);
+    discard(dir);
+    unsetenv("dir");
+    unsetenv("pg");
+}
+
 static void under_writers(enum calf_durability durability)
 {
     struct calf_options o = {.size = sizeof(o), .durability = durability};
@@ -146,12 +183,14 @@ static void under_writers(enum calf_durability durability)
     stopping = true;
     for (int i = 0; i < WRITERS; i++)
         pthread_join(threads[i], NULL);
+    stock_opens(copy);
     CHECK(says(conn, "select string_agg(slot_name, ',') from pg_replication_slots", "mine"));
     PQfinish(conn);
     CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
     for (int round = 0; round < 2; round++) {
         snprintf(copy, sizeof(copy), "%s-%d", path, round);
         holds(copy, least[round]);
+        discard(copy);
     }
 }
 
@@ -249,6 +288,8 @@ static void interrupted(void)
     CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
 }
 
+static _Atomic int done;
+
 /* The database is closed while it is copied: an error or a whole copy, and an end. */
 static void *copies(void *db)
 {
@@ -264,6 +305,8 @@ static void *copies(void *db)
         if (rc == CALF_OK) {
             CHECK(calf_open(path, NULL, &copy, &own) == CALF_OK);
             CHECK(calf_close(copy, CALF_FAST, &own) == CALF_OK);
+            discard(path);
+            done++;
         } else {
             CHECK(*own.text && access(path, F_OK) < 0);
         }
@@ -278,7 +321,7 @@ static void closed_meanwhile(void)
 
     CHECK(calf_open(NULL, NULL, &db, &err) == CALF_OK);
     CHECK(pthread_create(&thread, NULL, copies, db) == 0);
-    while (!exists(scratch, "closing1"))
+    while (done < 2)
         usleep(1000);
     CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
     pthread_join(thread, NULL);
