@@ -182,8 +182,9 @@ int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
  * the file system can (Btrfs, XFS), the copy shares the blocks of the original until one of both
  * changes them.  It is on disk when this returns, and a data directory for calf_open() and stock
  * servers, which recovers when it is opened first.  It has the same system identifier.  Left out,
- * as by pg_basebackup: the content of unlogged tables, replication slots.  Replication slots must
- * be possible (wal_level, max_replication_slots; by default they are).  On failure nothing is left.
+ * as by pg_basebackup: the content of unlogged tables, replication slots.  The settings are in it,
+ * an archive_command for instance.  Replication slots must be possible (wal_level,
+ * max_replication_slots; by default they are).  On failure nothing is left.
  * Errors: CALF_MISUSE (also: there is a tablespace outside of the data directory, or `path` is
  * inside of it), CALF_FOREIGN (`path` is not empty), CALF_HELD (it is in use), CALF_ACCESS,
  * CALF_FAILED (PostgreSQL refused, or the database was closed meanwhile; the text says it),

@@ -10,6 +10,7 @@
 #include "../runtime/runtime.h"
 
 #include <pthread.h>
+#include <stdint.h>
 
 struct database;
 struct listener;
@@ -51,6 +52,7 @@ void database_disconnect(unsigned long number);
 /* ---- thread.c -------------------------------------------------------------------- */
 
 int thread_start(pthread_t *thread, void *(*run)(void *), void *arg, struct calf_error *err);
+int64_t now_ms(void); /* of CLOCK_MONOTONIC */
 
 /* ---- log.c ----------------------------------------------------------------------- */
 

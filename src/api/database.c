@@ -295,14 +295,6 @@ static void stop(struct database *d, enum stop_mode mode)
 
 /* ---- lingering: `lock` held ---------------------------------------------------------------- */
 
-static int64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
-}
-
 /* The one that closes first, or NULL. */
 static struct database *next_lingering(void)
 {

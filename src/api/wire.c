@@ -13,7 +13,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
-#include <time.h>
 #include <unistd.h>
 
 struct wire {
@@ -81,14 +80,6 @@ int calf_wire_open(calf_db *db, calf_wire **wire, struct calf_error *err)
     close(fd);
     free(w);
     return err->code;
-}
-
-static int64_t now_ms(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return t.tv_sec * 1000LL + t.tv_nsec / 1000000;
 }
 
 static bool is_wait(int error)
