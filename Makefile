@@ -4,7 +4,7 @@
 #   make run        a psql prompt on ./demo, opened inside one process (without a terminal: a tour)
 #   make test       every test; make test-all: also the slow ones and PostgreSQL 15 and 18
 #   make bench      calf against the same PostgreSQL built the normal way
-#   make asan|ubsan|tsan    the kernel's own tests under a sanitizer, where it can work
+#   make asan|ubsan|tsan    the kernel's own tests under a sanitizer, where it can work; tsan: and libcalf
 #   make tidy       gcc and clang with all warnings, clang-format
 #   make clean      calf's own objects; make distclean: everything in build/
 #
@@ -31,6 +31,8 @@ FLAGS := -std=gnu11 -D_GNU_SOURCE $(WARN) -fno-omit-frame-pointer -fPIC -fvisibi
 SANITIZE_address := -fsanitize=address --param asan-stack=0
 SANITIZE_undefined := -fsanitize=undefined -fno-sanitize-recover=undefined
 SANITIZE_thread := -fsanitize=thread
+# thread-api: the kernel is left out, whose switches of stacks the thread sanitizer cannot follow
+SANITIZE_thread-api := -fsanitize=thread
 FLAGS += $(SANITIZE_$(SANITIZE))
 
 KERNEL := $(wildcard src/loader/*.c src/kernel/*.c) src/kernel/context_x86_64.S
@@ -40,6 +42,9 @@ API := $(wildcard src/api/*.c)
 LIBS := -lzstd -lcrypto -ldl -pthread
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
+ifeq ($(SANITIZE),thread-api)
+$(O)/src/kernel/%.o: FLAGS := $(filter-out -fsanitize=%,$(FLAGS))
+endif
 
 all: pg $(CALF) $(EXEC) $(LIB)
 
@@ -163,12 +168,20 @@ tidy:
 	@tests/tidy.sh
 
 asan ubsan tsan:
+	@[ $@ != tsan ] || $(MAKE) --no-print-directory SANITIZE=thread-api threads-test
 	@$(MAKE) --no-print-directory SANITIZE=$(patsubst asan,address,$(patsubst ubsan,undefined,$(patsubst tsan,thread,$@))) os-test
 
 # tests/os inside a calf built with a sanitizer
 os-test: $(EXEC)
 	@$(MAKE) -s --no-print-directory -C tests/os OUT=$(CURDIR)/$(B)/tests/os native
 	@CALF_EXEC=$(EXEC) tests/os/run.sh inside
+
+# many threads in libcalf, of which src/api and src/runtime are watched
+threads-test: $(LIB)
+	@$(CC) $(FLAGS) $(CFLAGS) -Iinclude -I$(PG)/pgsql/include tests/api/threads.c -o $(O)/threads \
+		-L$(dir $(LIB)) -lcalf -Wl,-rpath,$(CURDIR)/$(dir $(LIB)) -pthread
+	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && CALF_PG=$(CURDIR)/$(PG)/pgsql \
+		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" 20
 
 clean:
 	rm -rf $(B)/obj* $(B)/tests $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
@@ -177,4 +190,4 @@ distclean:
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps pg pg-stock run test test-all bench tidy asan ubsan tsan os-test clean distclean
+.PHONY: all deps pg pg-stock run test test-all bench tidy asan ubsan tsan os-test threads-test clean distclean

@@ -14,11 +14,8 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <sys/wait.h>
 #include <unistd.h>
-
-#define LOG_SIZE (64 << 10)
 
 static const char usage[] =
     "calf: PostgreSQL inside one process\n"
@@ -66,27 +63,6 @@ static void block_signals(sigset_t *set)
     signal(SIGPIPE, SIG_IGN);
 }
 
-/*
- * A log that nobody asked for: shown when the server does not start.  It cannot grow, so that
- * what a long session logs costs nothing: PostgreSQL's writes beyond its end just fail.
- */
-static int small_log(void)
-{
-    int fd = memfd_create("log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-
-    if (fd >= 0 && ftruncate(fd, LOG_SIZE) == 0)
-        fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK);
-    return fd;
-}
-
-static void show_log(int fd)
-{
-    char text[LOG_SIZE];
-
-    if (pread(fd, text, sizeof(text), 0) == (ssize_t)sizeof(text))
-        fprintf(stderr, "%.*s", (int)strnlen(text, sizeof(text)), text);
-}
-
 static int start(struct request *r, struct server **s, struct calf_error *err)
 {
     struct install in;
@@ -101,11 +77,17 @@ static int start(struct request *r, struct server **s, struct calf_error *err)
             return fail(err, CALF_ACCESS, "cannot open the log file %s", r->log);
         r->server.log_fd = fileno(f);
     } else if (r->quiet) {
-        r->server.log_fd = small = small_log();
+        r->server.log_fd = small = log_memory(err);
+        if (small < 0)
+            return -1;
     }
     rc = server_start(&in, &r->server, s, err);
-    if (rc < 0 && small >= 0)
-        show_log(small);
+    if (rc < 0 && small >= 0) {
+        char text[LOG_SIZE + 1];
+
+        log_text(small, text, sizeof(text));
+        fputs(text, stderr);
+    }
     return rc;
 }
 

@@ -18,8 +18,10 @@
  * just not at the same time.
  *
  * Without calf.h: a libpq connection string with `host=calf:/path/to/dir` opens that directory on
- * demand and closes it when the last such connection is gone; `host=calf:` is a temporary
- * database.  Without `user` it is the superuser, postgres.
+ * demand and closes it when the last such connection is gone, or so many milliseconds after that as
+ * the environment variable CALF_LINGER says; `host=calf:` is a temporary database.  Without `user`
+ * it is postgres, the superuser unless the cluster was made with another one: where there is no
+ * such role, PostgreSQL refuses the connection and says so.
  *
  * Threads: every function may be called by any thread at any time; a stack of 128 KB is enough.  A
  * handle that is closed, or NULL, is answered with CALF_MISUSE, never with a crash.
@@ -32,7 +34,7 @@
  *
  * After fork() the child must not use calf; to exec a program is fine, nothing of calf's is
  * inherited.  exit() with a database open is what a crash is to a server: every commit that was
- * acknowledged is there when it is opened again.
+ * acknowledged is there when it is opened again.  One that only lingers is closed by exit().
  */
 #ifndef CALF_H
 #define CALF_H
@@ -54,7 +56,8 @@ enum calf_code {
     CALF_ACCESS = 5,  /* cannot be created, read or written: permissions, a missing parent */
     CALF_INSTALL = 6, /* PostgreSQL's files are missing or damaged */
     CALF_FAILED = 7,  /* PostgreSQL did not start; the text ends with what it said */
-    CALF_SYSTEM = 8,  /* out of memory, threads, descriptors */
+    CALF_SYSTEM = 8,  /* out of memory, threads, descriptors, disk space */
+    CALF_ENDED = 9,   /* the session behind a wire has ended */
 };
 
 struct calf_error {
@@ -73,25 +76,44 @@ enum calf_durability {
 
 /*
  * Set `size` to sizeof(struct calf_options) and leave at 0 what you do not care for.  All strings
- * are borrowed for the time of calf_open() only.  encoding, locale and no_checksums matter when
- * the cluster is created, durability, settings and log_file when it is opened by the first of
- * those who share it.
+ * are borrowed for the time of calf_open() only.  encoding, locale, icu_locale and no_checksums
+ * matter when the cluster is created, the others when it is opened by the first of those who share
+ * it.
  */
 struct calf_options {
     size_t size;
     enum calf_durability durability; /* a temporary database has CALF_NONE always */
     const char *const *settings;     /* "name=value" as after postgres -c, NULL at the end */
-    const char *log_file;            /* appended to; NULL: the last 64 KB are kept for errors */
+    const char *log_file;            /* appended to; NULL: kept in memory (64 KB) for errors */
     const char *encoding;            /* NULL: UTF8 */
     const char *locale;              /* NULL: C.UTF-8 */
     int no_checksums;                /* 0: data pages carry checksums */
+    /* Of a new cluster, and the user of calf_dsn(), calf_uri(), calf_run(); NULL: postgres. */
+    const char *superuser;
+    const char *icu_locale; /* ICU compares and sorts by it ("de-AT"); NULL: libc, by locale */
+    /*
+     * Instead of log_file (both: CALF_MISUSE): is called with every line of PostgreSQL's messages,
+     * without its newline, valid for the call, by a thread of calf's: from calf_open() until the
+     * database is closed, one call at a time per database.  It must not call calf, and a
+     * slow one slows PostgreSQL down.  A line of more than 64 KB comes in pieces.
+     */
+    void (*log)(void *context, const char *line);
+    void *log_context; /* for `log`; otherwise not looked at */
+    /*
+     * How many milliseconds the database stays open when it is in nobody's use: after calf_close()
+     * (CALF_FAST) of the last handle, which returns at once, and the last `host=calf:` connection.
+     * Whoever opens it meanwhile finds it open; what calf_listen() began goes on until then.  A
+     * temporary database of calf_open() never lingers.  0: the last handle closes it.
+     */
+    int linger_ms;
 };
 
 /*
  * Open the data directory `path`, created with an empty cluster when it is absent or empty, and
  * recovered where it was not closed; returns when it accepts sessions.  path == NULL: a temporary
  * database, in memory where the system has /dev/shm, gone when it is closed.  Opening a directory
- * that this process has open already shares it.  options may be NULL; err may be NULL.  On failure
+ * that this process has open already shares it; while another thread opens or closes it, this waits
+ * for that without a limit.  options may be NULL; err may be NULL.  On failure
  * *db is NULL.  Errors: all.
  */
 int calf_open(const char *path, const struct calf_options *options, calf_db **db,
@@ -103,15 +125,16 @@ enum calf_close_mode { CALF_FAST = 0, CALF_SMART = 1, CALF_IMMEDIATE = 2 };
 
 /*
  * Give the handle back.  The last handle of a directory closes it and returns when everything of
- * it is released: threads, descriptors, memory, the lock.  NULL is allowed.  Errors: CALF_MISUSE.
+ * it is released: threads, descriptors, memory, the lock; unless it lingers (calf_options).  NULL
+ * is allowed.  Errors: CALF_MISUSE.
  */
 int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err);
 
 /* 1 while the database accepts sessions (recovering from the crash of one included), else 0. */
 int calf_healthy(calf_db *db);
 
-/* A connection string for PQconnectdb() in this process: database and user postgres.  Valid until
- * the handle is closed; NULL for a closed one. */
+/* A connection string for PQconnectdb() in this process: database postgres, the superuser.  Valid
+ * until the handle is closed; NULL for a closed one. */
 const char *calf_dsn(calf_db *db);
 
 /* The absolute path of the data directory; valid until the handle is closed, else NULL. */
@@ -119,6 +142,10 @@ const char *calf_directory(calf_db *db);
 
 /* "0.1.0 (PostgreSQL 17)"; static. */
 const char *calf_version(void);
+
+/* The optional parts that were built into PostgreSQL ("icu", "openssl", "zstd" ...), sorted; NULL
+ * at the end; static. */
+const char *const *calf_features(void);
 
 /*
  * Let other processes in.  `address` is a directory for the socket .s.PGSQL.5432 (absolute; created
@@ -148,6 +175,58 @@ const char *calf_uri(calf_db *db);
  */
 int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
              struct calf_error *err);
+
+/*
+ * Copy the open database, with all that was committed before the call, while sessions go on: into
+ * `path`, a directory that is absent (made with mode 0700), empty or an unfinished copy.  Where
+ * the file system can (Btrfs, XFS), the copy shares the blocks of the original until one of both
+ * changes them.  It is on disk when this returns, and a data directory for calf_open() and stock
+ * servers, which recovers when it is opened first.  It has the same system identifier.  Left out,
+ * as by pg_basebackup: the content of unlogged tables, replication slots.  The settings are in it,
+ * an archive_command for instance.  Replication slots must be possible (wal_level,
+ * max_replication_slots; by default they are).  On failure nothing is left.
+ * Errors: CALF_MISUSE (also: there is a tablespace outside of the data directory, or `path` is
+ * inside of it), CALF_FOREIGN (`path` is not empty), CALF_HELD (it is in use), CALF_ACCESS,
+ * CALF_FAILED (PostgreSQL refused, or the database was closed meanwhile; the text says it),
+ * CALF_SYSTEM.
+ */
+int calf_snapshot(calf_db *db, const char *path, struct calf_error *err);
+
+/*
+ * Copy the closed data directory `from`, which stays locked meanwhile, to `to`, with the same rules
+ * and errors as calf_snapshot().  It is what cp -a --reflink would make: the same system
+ * identifier, unlogged tables with their content; but no replication slots.  If it is
+ * interrupted, `to` is neither opened by anybody nor in the way of the next attempt.  Errors:
+ * also CALF_HELD when `from` is open anywhere, in this process too, and CALF_FOREIGN when it is no
+ * data directory.
+ */
+int calf_clone(const char *from, const char *to, struct calf_error *err);
+
+/*
+ * A wire is a session of which you get the bytes: PostgreSQL's protocol, version 3, from the
+ * startup packet (or SSLRequest, CancelRequest ...) on, for drivers that speak it themselves.
+ * Any number of them; each is for one thread at a time, and another's call meanwhile is answered
+ * with CALF_MISUSE.  A wire does not keep the database open: closing that ends the session.  The
+ * wire is to be given back with calf_wire_close(), before or after.  Errors: CALF_MISUSE,
+ * CALF_FAILED (the database does not accept sessions now), CALF_SYSTEM.
+ */
+typedef struct calf_wire calf_wire;
+int calf_wire_open(calf_db *db, calf_wire **wire, struct calf_error *err);
+
+/*
+ * Send and receive.  *in_size bytes of `in` are to be sent, `out` has room for *out_size; returned
+ * are how many were taken and how many came.  Returns as soon as anything moved in either
+ * direction, which may be a part; after timeout_ms (-1: never, 0: at once) without that CALF_OK
+ * and both 0.  Nothing to send, or no room, is allowed: a NULL for its size will do.  Who gives
+ * room while there is something to send cannot hang: a session whose answers nobody takes stops
+ * to read.  Errors (nothing moved): CALF_MISUSE, CALF_SYSTEM, CALF_ENDED when the session has ended
+ * and all that it sent has been given.
+ */
+int calf_wire_exchange(calf_wire *wire, const void *in, size_t *in_size, void *out,
+                       size_t *out_size, int timeout_ms, struct calf_error *err);
+
+/* Give the wire back; its session ends.  NULL is allowed.  Errors: CALF_MISUSE. */
+int calf_wire_close(calf_wire *wire, struct calf_error *err);
 
 /*
  * The directory for an application's own data (XDG Base Directory: $XDG_DATA_HOME, else

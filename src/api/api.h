@@ -2,20 +2,33 @@
  * api.h - what the files of src/api share
  *
  * A *database* is an open data directory.  Handles (calf_db) and libpq connections keep it open.
- * A handle is a number, so that a closed one is known without touching memory; a connection knows
- * its database by number as well, because the last handle may close it first.
+ * A connection knows its database by number, because the last handle may close it first.
  */
 #ifndef CALF_API_H
 #define CALF_API_H
 
 #include "../runtime/runtime.h"
 
+#include <pthread.h>
+#include <stdint.h>
+
 struct database;
 struct listener;
+struct pg_conn; /* libpq's PGconn */
 
 /* `err`, or `own` where the caller of calf.h gave none; empty. */
 struct calf_error *error_room(struct calf_error *err, struct calf_error *own);
 int closed_handle(struct calf_error *err); /* CALF_MISUSE */
+
+/* ---- handle.c -------------------------------------------------------------------- */
+
+enum handle_kind { HANDLE_DATABASE, HANDLE_WIRE };
+
+/* A new handle for the object, or NULL and err. */
+void *handle_new(enum handle_kind kind, void *object, struct calf_error *err);
+/* NULL: it is none, of another kind, or was ended. */
+void *handle_object(const void *handle, enum handle_kind kind);
+void handle_end(const void *handle); /* an open one */
 
 /* ---- database.c ------------------------------------------------------------------ */
 
@@ -24,6 +37,8 @@ struct database *database_use(calf_db *db);
 void database_unuse(struct database *d);
 struct server *database_server(struct database *d);
 struct listener **database_listeners(struct database *d);
+unsigned long database_number(struct database *d);
+const char *database_superuser(struct database *d);
 /*
  * The number of the database for `host=calf:PATH`, opened when it is not ("" is a temporary one),
  * as one connection more; 0 and err.
@@ -33,6 +48,25 @@ unsigned long database_for_host(const char *path, struct calf_error *err);
 int database_connect(unsigned long number);
 /* One connection less; the last one closes the database, unless handles hold it. */
 void database_disconnect(unsigned long number);
+
+/* ---- thread.c -------------------------------------------------------------------- */
+
+int thread_start(pthread_t *thread, void *(*run)(void *), void *arg, struct calf_error *err);
+int64_t now_ms(void); /* of CLOCK_MONOTONIC */
+
+/* ---- log.c ----------------------------------------------------------------------- */
+
+struct pump;
+/* A thread that calls `log` with every line written to pump_fd(); `kept`, borrowed, gets it too. */
+struct pump *pump_start(void (*log)(void *context, const char *line), void *context, int kept,
+                        struct calf_error *err);
+int pump_fd(const struct pump *p);
+void pump_end(struct pump *p); /* after what was written so far */
+
+/* ---- libpq.c --------------------------------------------------------------------- */
+
+/* A session of the superuser, for PQfinish(); fails when the database is closing. */
+struct pg_conn *database_session(struct database *d);
 
 /* ---- listen.c -------------------------------------------------------------------- */
 

@@ -3,7 +3,8 @@
  *
  * A directory is open once per process: calf_open() and `host=calf:` connections share it.  The
  * handles decide: when the last one is closed the database closes, connections or not.  One
- * that connections opened on demand closes with the last of them.
+ * that connections opened on demand closes with the last of them.  One that is to linger closes
+ * some time after the last of both is gone, by a thread that is there while one lingers.
  *
  * The rule that matters: `lock` guards the list and the counts and is not held while a server
  * starts or stops.  A database that is doing so is in the list as `busy`, and whoever wants its
@@ -14,14 +15,9 @@
 #include "../kernel/kernel.h"
 
 #include <fcntl.h>
-#include <ftw.h>
 #include <sys/file.h>
-#include <sys/mman.h>
 #include <sys/vfs.h>
 #include <sys/wait.h>
-
-#define LOG_SIZE (64 << 10)
-#define HANDLES_MAX 65536
 
 struct database {
     struct database *next;
@@ -36,9 +32,13 @@ struct database {
     bool busy;                  /* starting or stopping */
     bool on_demand;             /* temporary for `host=calf:` */
     bool temporary;
+    int linger_ms;
+    int64_t close_at; /* nobody uses it: when it closes, in now_ms(); 0: it is in use */
     int log_fd;
+    struct pump *pump; /* log.c; NULL: none */
+    char superuser[SUPERUSER_SIZE];
     char dir[PATH_MAX];
-    char dsn[PATH_MAX * 2 + 64];
+    char dsn[(PATH_MAX + SUPERUSER_SIZE) * 2 + 64];
 };
 
 struct run {
@@ -46,17 +46,12 @@ struct run {
     pid_t pid;
 };
 
-/* calf_db *: index + 1 in the low 16 bits, then how often the entry was used */
-static struct handle {
-    struct database *database;
-    unsigned long uses;
-} * handles;
-static size_t nhandles;
-
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct database *databases;
 static unsigned long last_number;
+static bool reaping;     /* the thread that closes what lingers runs */
+static pid_t reaper_pid; /* 0: nothing ever lingered */
 
 struct calf_error *error_room(struct calf_error *err, struct calf_error *own)
 {
@@ -66,49 +61,14 @@ struct calf_error *error_room(struct calf_error *err, struct calf_error *own)
     return err;
 }
 
-/* ---- handles: `lock` held ------------------------------------------------------------- */
-
-static calf_db *handle_new(struct database *d)
-{
-    size_t at = 0;
-
-    while (at < nhandles && handles[at].database)
-        at++;
-    if (at == nhandles) {
-        size_t more = nhandles ? nhandles * 2 : 16;
-        struct handle *grown =
-            more < HANDLES_MAX ? realloc(handles, more * sizeof(*handles)) : NULL;
-
-        if (!grown)
-            return NULL;
-        memset(grown + nhandles, 0, (more - nhandles) * sizeof(*handles));
-        handles = grown;
-        nhandles = more;
-    }
-    handles[at].database = d;
-    handles[at].uses++;
-    d->handles++;
-    return (calf_db *)(uintptr_t)(handles[at].uses << 16 | (at + 1));
-}
-
-static struct handle *handle_entry(calf_db *db)
-{
-    uintptr_t value = (uintptr_t)db;
-    size_t at = (value & 0xffff) - 1;
-
-    if (at >= nhandles || !handles[at].database || handles[at].uses != value >> 16)
-        return NULL;
-    return &handles[at];
-}
+/* ---- handles ---------------------------------------------------------------------------- */
 
 struct database *database_use(calf_db *db)
 {
-    struct handle *h;
     struct database *d;
 
     pthread_mutex_lock(&lock);
-    h = handle_entry(db);
-    d = h ? h->database : NULL;
+    d = handle_object(db, HANDLE_DATABASE);
     if (d)
         d->users++;
     pthread_mutex_unlock(&lock);
@@ -131,15 +91,10 @@ int closed_handle(struct calf_error *err)
 
 /* ---- temporary directories --------------------------------------------------------------- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st, (void)type, (void)at;
-    return remove(path), 0;
-}
-
 static void remove_tree(const char *dir)
 {
-    nftw(dir, remove_entry, 32, FTW_DEPTH | FTW_PHYS | FTW_MOUNT);
+    remove_contents(dir, NULL);
+    rmdir(dir);
 }
 
 static const char *memory_dir(void)
@@ -183,7 +138,6 @@ static int make_temporary(char *out, struct calf_error *err)
 {
     const char *base = memory_dir();
 
-    sweep(base);
     if (snprintf(out, PATH_MAX, "%s/calf-temp.XXXXXX", base) >= PATH_MAX || !mkdtemp(out)) {
         fail(err, CALF_ACCESS, "cannot make a temporary directory in %s: %s", base,
              strerror(errno));
@@ -194,51 +148,56 @@ static int make_temporary(char *out, struct calf_error *err)
 
 /* ---- starting and stopping ------------------------------------------------------------------ */
 
-static int open_log(const struct calf_options *o, struct calf_error *err)
+/* Where PostgreSQL's messages go: d->log_fd, by way of d->pump if there is one. */
+static int open_log(struct database *d, const struct calf_options *o, struct calf_error *err)
 {
-    int fd;
-
-    if (o->log_file) {
-        fd = open(o->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
-        if (fd < 0)
-            fail(err, CALF_ACCESS, "cannot open the log file %s: %s", o->log_file, strerror(errno));
-        return fd;
+    if (!o->log_file) {
+        d->log_fd = log_memory(err);
+        if (d->log_fd >= 0 && o->log)
+            d->pump = pump_start(o->log, o->log_context, d->log_fd, err);
+        return d->log_fd < 0 || (o->log && !d->pump) ? -1 : 0;
     }
-    fd = memfd_create("calf-log", MFD_CLOEXEC | MFD_ALLOW_SEALING);
-    if (fd < 0 || ftruncate(fd, LOG_SIZE) < 0 ||
-        fcntl(fd, F_ADD_SEALS, F_SEAL_GROW | F_SEAL_SHRINK) < 0)
-        fail(err, CALF_SYSTEM, "cannot make a log in memory: %s", strerror(errno));
-    return fd;
+    d->log_fd = open(o->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    if (d->log_fd < 0)
+        return fail(err, CALF_ACCESS, "cannot open the log file %s: %s", o->log_file,
+                    strerror(errno));
+    return 0;
 }
 
 /* PostgreSQL's last words belong to the error. */
 static void quote_log(int fd, struct calf_error *err)
 {
-    size_t used = strlen(err->text), size, left = sizeof(err->text) - used - 2;
-    char *text; /* mapped: a host's thread may have a small stack */
+    size_t used = strlen(err->text), left = sizeof(err->text) - used;
 
-    if (err->code != CALF_FAILED)
-        return;
-    text = mmap(NULL, LOG_SIZE, PROT_READ, MAP_SHARED, fd, 0);
-    if (text == MAP_FAILED)
-        return;
-    size = strnlen(text, LOG_SIZE);
-    if (size < left)
-        left = size;
-    snprintf(err->text + used, left + 2, "\n%.*s", (int)left, text + size - left);
-    munmap(text, LOG_SIZE);
+    if (err->code == CALF_FAILED && left > 2 && log_text(fd, err->text + used + 1, left - 1) > 0)
+        err->text[used] = '\n';
 }
 
-static void make_dsn(struct database *d)
+/* Appends a value to a conninfo string of libpq's. */
+static char *quote(char *to, const char *value)
 {
-    char *to = d->dsn + sprintf(d->dsn, "user=postgres dbname=postgres host='calf:");
-
-    for (const char *s = d->dir; *s; s++) { /* libpq's conninfo: \ and ' are escaped */
+    *to++ = '\'';
+    for (const char *s = value; *s; s++) {
         if (*s == '\'' || *s == '\\')
             *to++ = '\\';
         *to++ = *s;
     }
-    strcpy(to, "'");
+    return strcpy(to, "'") + 1;
+}
+
+static void make_dsn(struct database *d)
+{
+    char host[PATH_MAX + 8];
+
+    snprintf(host, sizeof(host), "calf:%s", d->dir);
+    quote(stpcpy(quote(stpcpy(d->dsn, "user="), d->superuser), " dbname=postgres host="), host);
+}
+
+static void end_pump(struct database *d)
+{
+    if (d->pump)
+        pump_end(d->pump);
+    d->pump = NULL;
 }
 
 static int start(struct database *d, const struct calf_options *o, struct calf_error *err)
@@ -257,6 +216,8 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
                                 .quiet = true,
                                 .encoding = o->encoding,
                                 .locale = o->locale,
+                                .icu_locale = o->icu_locale,
+                                .superuser = d->superuser,
                                 .no_checksums = o->no_checksums,
                                 .volatile_data = d->temporary};
     struct install in;
@@ -277,10 +238,11 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
     settings[n] = NULL;
     if (install_find(&in, err) < 0)
         return -1;
-    d->log_fd = so.log_fd = open_log(o, err);
-    if (d->log_fd < 0)
+    if (open_log(d, o, err) < 0)
         return -1;
+    so.log_fd = d->pump ? pump_fd(d->pump) : d->log_fd;
     if (server_start(&in, &so, &d->server, err) < 0) {
+        end_pump(d);
         if (!o->log_file)
             quote_log(d->log_fd, err);
         return -1;
@@ -290,13 +252,14 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
     return 0;
 }
 
-static void dispose(struct database *d)
+/* Without `lock`, because a temporary directory is removed. */
+static void clean_up(struct database *d)
 {
+    end_pump(d);
     if (d->log_fd >= 0)
         close(d->log_fd);
-    if (d->temporary && d->dir[0])
+    if (d->temporary)
         remove_tree(d->dir);
-    free(d);
 }
 
 static void unlink_database(struct database *d)
@@ -323,10 +286,95 @@ static void stop(struct database *d, enum stop_mode mode)
     pthread_mutex_unlock(&lock);
     listeners_close(&d->listeners, NULL);
     server_wait(d->server);
+    clean_up(d);
     pthread_mutex_lock(&lock);
     unlink_database(d);
-    dispose(d);
+    free(d);
 }
+
+/* ---- lingering: `lock` held ---------------------------------------------------------------- */
+
+/* The one that closes first, or NULL. */
+static struct database *next_lingering(void)
+{
+    struct database *next = NULL;
+
+    for (struct database *d = databases; d; d = d->next)
+        if (d->close_at && !d->busy && (!next || d->close_at < next->close_at))
+            next = d;
+    return next;
+}
+
+static void *reap(void *arg)
+{
+    struct database *d;
+
+    pthread_mutex_lock(&lock);
+    while ((d = next_lingering())) {
+        struct timespec at = {d->close_at / 1000, d->close_at % 1000 * 1000000};
+
+        if (d->close_at <= now_ms())
+            stop(d, STOP_FAST);
+        else
+            pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &at);
+    }
+    reaping = false;
+    pthread_mutex_unlock(&lock);
+    return arg;
+}
+
+/* At exit(): what lingers would have to recover, and a temporary directory would be left. */
+static void close_lingering(void)
+{
+    struct database *d;
+
+    if (getpid() != reaper_pid) /* a forked child */
+        return;
+    pthread_mutex_lock(&lock);
+    d = databases;
+    while (d) {
+        if (!d->close_at) {
+            d = d->next;
+            continue;
+        }
+        if (d->busy)
+            pthread_cond_wait(&changed, &lock);
+        else
+            stop(d, STOP_FAST);
+        d = databases;
+    }
+    pthread_mutex_unlock(&lock);
+}
+
+/* Nobody uses the database any more. */
+static void let_go(struct database *d)
+{
+    struct calf_error ignored;
+    pthread_t thread;
+
+    if (d->linger_ms > 0 && !reaper_pid && atexit(close_lingering) == 0)
+        reaper_pid = getpid();
+    if (d->linger_ms > 0 && !reaping && thread_start(&thread, reap, NULL, &ignored) == 0) {
+        pthread_detach(thread);
+        reaping = true;
+    }
+    if (d->linger_ms == 0 || !reaping) {
+        stop(d, STOP_FAST);
+    } else {
+        d->close_at = now_ms() + d->linger_ms;
+        pthread_cond_broadcast(&changed);
+    }
+}
+
+/* Somebody uses it again. */
+static void take_up(struct database *d)
+{
+    if (d->close_at)
+        pthread_cond_broadcast(&changed);
+    d->close_at = 0;
+}
+
+/* ---- finding and starting ------------------------------------------------------------------ */
 
 /* The open database in directory `path`, once nobody starts or stops it.  `lock` held. */
 static struct database *find(const char *path, bool on_demand)
@@ -340,9 +388,12 @@ again:
     for (d = databases; d; d = d->next) {
         if (path ? d->dev != st.st_dev || d->ino != st.st_ino : !on_demand || !d->on_demand)
             continue;
-        if (!d->busy)
+        if (d->busy)
+            pthread_cond_wait(&changed, &lock);
+        else if (d->close_at && !server_is_alive(d->server))
+            stop(d, STOP_FAST); /* it ended while it lingered */
+        else
             return d;
-        pthread_cond_wait(&changed, &lock);
         goto again;
     }
     return NULL;
@@ -357,8 +408,10 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
     struct stat st;
     int rc;
 
-    if (d)
+    if (d) {
+        take_up(d);
         return d;
+    }
     d = calloc(1, sizeof(*d));
     if (!d) {
         fail(err, CALF_SYSTEM, "out of memory");
@@ -368,6 +421,8 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
     d->number = ++last_number;
     d->temporary = !path;
     d->on_demand = !path && on_demand;
+    d->linger_ms = path || on_demand ? o->linger_ms : 0; /* else nobody finds it again */
+    strcpy(d->superuser, o->superuser ? o->superuser : SUPERUSER);
     d->busy = true;
     rc = path ? snprintf(d->dir, sizeof(d->dir), "%s", path) < PATH_MAX
                     ? 0
@@ -381,8 +436,7 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
         rc = fail(err, CALF_ACCESS, "cannot open the data directory %s: %s", d->dir,
                   strerror(errno));
     if (rc < 0) {
-        d->temporary = false;
-        dispose(d);
+        free(d);
         return NULL;
     }
     d->dev = st.st_dev;
@@ -390,29 +444,48 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
     d->next = databases;
     databases = d;
     pthread_mutex_unlock(&lock);
+    if (d->temporary)
+        sweep(memory_dir());
     rc = start(d, o, err);
+    if (rc < 0) {
+        if (made)
+            rmdir(path); /* initdb leaves it empty when it fails */
+        clean_up(d);
+    }
     pthread_mutex_lock(&lock);
     d->busy = false;
     pthread_cond_broadcast(&changed);
     if (rc == 0)
         return d;
     unlink_database(d);
-    if (made)
-        rmdir(path); /* initdb leaves it empty when it fails */
-    dispose(d);
+    free(d);
     return NULL;
 }
 
 /* ---- for libpq.c --------------------------------------------------------------------------- */
 
+/* CALF_LINGER, or -1 and err. */
+static int environment_linger(struct calf_error *err)
+{
+    const char *text = getenv("CALF_LINGER");
+    char *end = NULL;
+    long ms = text ? strtol(text, &end, 10) : 0;
+
+    if (text && (end == text || *end || ms < 0 || ms > INT_MAX))
+        return fail(err, CALF_MISUSE, "CALF_LINGER=%s is no number of milliseconds", text);
+    return (int)ms;
+}
+
 unsigned long database_for_host(const char *path, struct calf_error *err)
 {
-    static const struct calf_options defaults = {.size = sizeof(defaults)};
+    struct calf_options o = {.size = sizeof(o), .linger_ms = environment_linger(err)};
     unsigned long number = 0;
     struct database *d;
 
+    if (o.linger_ms < 0)
+        return 0;
     pthread_mutex_lock(&lock);
-    d = obtain(*path ? path : NULL, true, &defaults, err);
+    d = obtain(*path ? path : NULL, true, &o, err);
     if (d) {
         d->connections++;
         number = d->number;
@@ -439,8 +512,10 @@ int database_connect(unsigned long number)
     pthread_mutex_lock(&lock);
     d = numbered(number);
     fd = d ? server_connect(d->server) : -ECONNREFUSED;
-    if (fd >= 0)
+    if (fd >= 0) {
+        take_up(d);
         d->connections++;
+    }
     pthread_mutex_unlock(&lock);
     return fd;
 }
@@ -452,13 +527,23 @@ void database_disconnect(unsigned long number)
     pthread_mutex_lock(&lock);
     d = numbered(number);
     if (d && --d->connections == 0 && d->handles == 0)
-        stop(d, STOP_FAST);
+        let_go(d);
     pthread_mutex_unlock(&lock);
 }
 
 struct server *database_server(struct database *d)
 {
     return d->server;
+}
+
+unsigned long database_number(struct database *d)
+{
+    return d->number;
+}
+
+const char *database_superuser(struct database *d)
+{
+    return d->superuser;
 }
 
 struct listener **database_listeners(struct database *d)
@@ -488,13 +573,20 @@ int calf_open(const char *path, const struct calf_options *options, calf_db **db
         return fail(err, CALF_MISUSE, "there is no durability %d", o.durability), CALF_MISUSE;
     if (path && !*path)
         return fail(err, CALF_MISUSE, "the path of the data directory is empty"), CALF_MISUSE;
+    if (o.superuser && (!*o.superuser || strlen(o.superuser) >= SUPERUSER_SIZE))
+        return fail(err, CALF_MISUSE, "the superuser's name is empty or has more than %d bytes",
+                    SUPERUSER_SIZE - 1),
+               CALF_MISUSE;
+    if (o.log && o.log_file)
+        return fail(err, CALF_MISUSE, "calf_options has both a log_file and a log"), CALF_MISUSE;
+    if (o.linger_ms < 0)
+        return fail(err, CALF_MISUSE, "calf_options.linger_ms is negative"), CALF_MISUSE;
     pthread_mutex_lock(&lock);
     d = obtain(path, false, &o, err);
-    if (d && !(*db = handle_new(d))) {
-        fail(err, CALF_SYSTEM, "too many handles, or out of memory");
-        if (d->handles == 0 && d->connections == 0)
-            stop(d, STOP_FAST);
-    }
+    if (d && (*db = handle_new(HANDLE_DATABASE, d, err)))
+        d->handles++;
+    else if (d && d->handles == 0 && d->connections == 0)
+        let_go(d);
     pthread_mutex_unlock(&lock);
     return *db ? CALF_OK : (int)err->code;
 }
@@ -503,7 +595,6 @@ int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err)
 {
     static const enum stop_mode modes[] = {STOP_FAST, STOP_SMART, STOP_IMMEDIATE};
     struct calf_error own;
-    struct handle *h;
     struct database *d;
 
     err = error_room(err, &own);
@@ -512,12 +603,15 @@ int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err)
     if (mode > CALF_IMMEDIATE)
         return fail(err, CALF_MISUSE, "there is no mode %d of closing", mode), CALF_MISUSE;
     pthread_mutex_lock(&lock);
-    h = handle_entry(db);
-    d = h ? h->database : NULL;
+    d = handle_object(db, HANDLE_DATABASE);
     if (d) {
-        h->database = NULL;
-        if (--d->handles == 0 && !d->busy)
+        handle_end(db);
+        if (--d->handles > 0 || d->busy)
+            ; /* others have it */
+        else if (d->linger_ms == 0 || mode != CALF_FAST)
             stop(d, modes[mode]);
+        else if (d->connections == 0)
+            let_go(d);
     }
     pthread_mutex_unlock(&lock);
     return d ? CALF_OK : closed_handle(err);
@@ -538,14 +632,12 @@ int calf_healthy(calf_db *db)
 /* The text at `offset` of the handle's database, or NULL. */
 static const char *text_of(calf_db *db, size_t offset)
 {
-    struct handle *h;
-    const char *text;
+    struct database *d;
 
     pthread_mutex_lock(&lock);
-    h = handle_entry(db);
-    text = h ? (const char *)h->database + offset : NULL;
+    d = handle_object(db, HANDLE_DATABASE);
     pthread_mutex_unlock(&lock);
-    return text;
+    return d ? (const char *)d + offset : NULL;
 }
 
 const char *calf_dsn(calf_db *db)

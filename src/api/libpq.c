@@ -28,12 +28,12 @@
 #define SCHEME "calf:"
 #define ADDRESS "calf-database/%lu" /* behind the zero byte of an abstract address */
 #define EAI_CALF (-9001) /* the database did not open; the thread's last_error says why */
-#define SUPERUSER "postgres"
 
 static __thread struct calf_error last_error;
 static __thread unsigned long
     resolved; /* counted as a connection until connect() or another host */
 static __thread pid_t resolved_by;
+static __thread unsigned long chosen; /* the database that this thread's host=calf: is just now */
 
 /* ---- open connections ---------------------------------------------------------------- */
 
@@ -78,14 +78,16 @@ int calf_libpq_getaddrinfo(const char *host, const char *service, const struct a
     one = calloc(1, sizeof(*one));
     if (!one)
         return EAI_MEMORY;
-    resolved = database_for_host(host + strlen(SCHEME), &last_error);
+    if (!chosen)
+        resolved = database_for_host(host + strlen(SCHEME), &last_error);
     resolved_by = getpid();
-    if (!resolved) {
+    if (!chosen && !resolved) {
         free(one);
         return EAI_CALF;
     }
     one->address.sun_family = AF_UNIX;
-    n = snprintf(one->address.sun_path + 1, sizeof(one->address.sun_path) - 1, ADDRESS, resolved);
+    n = snprintf(one->address.sun_path + 1, sizeof(one->address.sun_path) - 1, ADDRESS,
+                 chosen ? chosen : resolved);
     one->info = (struct addrinfo){.ai_family = AF_UNIX,
                                   .ai_socktype = SOCK_STREAM,
                                   .ai_addr = (struct sockaddr *)&one->address,
@@ -337,4 +339,24 @@ PGconn *PQsetdbLogin(const char *host, const char *port, const char *options, co
     look_at(&w, "user", login);
     return libpq_PQsetdbLogin(host, port, options, tty, dbname,
                               w.ours && !w.user ? SUPERUSER : login, password);
+}
+
+/* Neither the host's environment nor settings of the role or the database change it. */
+PGconn *database_session(struct database *d)
+{
+    static const char *const keywords[] = {"host", "hostaddr", "user", "dbname", "options", NULL};
+    const char *const values[] = {SCHEME,
+                                  "",
+                                  database_superuser(d),
+                                  "postgres",
+                                  "-c client_min_messages=error -c search_path=pg_catalog "
+                                  "-c statement_timeout=0 -c lock_timeout=0 "
+                                  "-c idle_session_timeout=0 -c default_transaction_read_only=off",
+                                  NULL};
+    PGconn *conn;
+
+    chosen = database_number(d);
+    conn = libpq_PQconnectdbParams(keywords, values, 0);
+    chosen = 0;
+    return conn;
 }

@@ -11,7 +11,6 @@
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -25,8 +24,9 @@ struct listener {
     struct listener *next; /* lists_lock */
     struct server *server;
     char address[PATH_MAX];
-    char path[PATH_MAX]; /* of the socket file; "" for TCP */
-    char uri[PATH_MAX * 3 + 64];
+    char path[PATH_MAX];           /* of the socket file; "" for TCP */
+    char user[SUPERUSER_SIZE * 3]; /* encoded */
+    char uri[PATH_MAX * 3 + SUPERUSER_SIZE * 3 + 64];
     int fd, wake;
     pthread_t thread;
 };
@@ -100,54 +100,42 @@ bool listeners_close(struct listener **list, const char *address)
 /* ---- addresses --------------------------------------------------------------------------- */
 
 /* A socket file that nobody listens behind may be replaced; anything else is the user's. */
-static int clear_path(const char *path, struct calf_error *err)
+static int clear_path(const struct sockaddr_un *address, struct calf_error *err)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    const char *path = address->sun_path;
     struct stat st;
-    int fd, rc;
 
     if (lstat(path, &st) < 0)
         return 0;
     if (!S_ISSOCK(st.st_mode))
         return fail(err, CALF_ACCESS, "%s is in the place of the socket; move it away", path);
-    strcpy(un.sun_path, path);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&un, sizeof(un));
-    if (fd >= 0)
-        close(fd);
-    if (rc == 0)
+    if (socket_answers(address))
         return fail(err, CALF_ACCESS, "another server answers on the socket %s", path);
     unlink(path);
     return 0;
 }
 
-/* Percent-encodes what a URI's query may not contain. */
-static void encode(char *to, const char *from)
+/* Percent-encodes what the part of a URI may not contain. */
+static void encode(char *to, const char *from, const char *special)
 {
     for (; *from; from++)
-        to += strchr(" %&#?+'\"", *from) || *from < 32 ? sprintf(to, "%%%02X", (unsigned char)*from)
-                                                       : (*to = *from, 1);
+        to += strchr(special, *from) || *from < 32 ? sprintf(to, "%%%02X", (unsigned char)*from)
+                                                   : (*to = *from, 1);
     *to = '\0';
 }
 
 static int listen_unix(struct listener *l, struct calf_error *err)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
-    char path[PATH_MAX + 32], name[PATH_MAX * 3];
+    struct sockaddr_un un;
+    const char *path = un.sun_path;
+    char name[PATH_MAX * 3];
     mode_t mode = 0600;
 
     if (mkdir(l->address, 0700) < 0 && errno != EEXIST)
         return fail(err, CALF_ACCESS, "cannot create the socket directory %s: %s", l->address,
                     strerror(errno));
-    snprintf(path, sizeof(path), "%s/.s.PGSQL." SERVER_PORT, l->address);
-    if (strlen(path) >= sizeof(un.sun_path))
-        return fail(err, CALF_ACCESS,
-                    "the socket path %s has %zu bytes, and the system allows %zu; name a shorter "
-                    "directory",
-                    path, strlen(path), sizeof(un.sun_path) - 1);
-    if (clear_path(path, err) < 0)
+    if (socket_address(l->address, &un, err) < 0 || clear_path(&un, err) < 0)
         return -1;
-    strcpy(un.sun_path, path);
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
     /* fchmod() before bind() gives the file its mode from the beginning, without the umask */
     if (l->fd < 0 || fchmod(l->fd, mode) < 0 || bind(l->fd, (struct sockaddr *)&un, sizeof(un)) < 0)
@@ -155,8 +143,8 @@ static int listen_unix(struct listener *l, struct calf_error *err)
     strcpy(l->path, path);
     if (chmod(path, mode) < 0 || listen(l->fd, 128) < 0)
         return fail(err, CALF_ACCESS, "cannot listen on the socket %s: %s", path, strerror(errno));
-    encode(name, l->address);
-    snprintf(l->uri, sizeof(l->uri), "postgresql://postgres@/postgres?host=%s&port=" SERVER_PORT,
+    encode(name, l->address, " %&#?+'\"");
+    snprintf(l->uri, sizeof(l->uri), "postgresql://%s@/postgres?host=%s&port=" SERVER_PORT, l->user,
              name);
     return 0;
 }
@@ -201,7 +189,7 @@ static int listen_tcp(struct listener *l, struct calf_error *err)
         bind(l->fd, &a.any, len) < 0 || listen(l->fd, 128) < 0 ||
         getsockname(l->fd, &a.any, &len) < 0)
         return fail(err, CALF_ACCESS, "cannot listen on %s: %s", l->address, strerror(errno));
-    snprintf(l->uri, sizeof(l->uri), "postgresql://postgres@%s%s%s:%d/postgres",
+    snprintf(l->uri, sizeof(l->uri), "postgresql://%s@%s%s%s:%d/postgres", l->user,
              len == sizeof(a.v6) ? "[" : "", host, len == sizeof(a.v6) ? "]" : "",
              ntohs(len == sizeof(a.v6) ? a.v6.sin6_port : a.v4.sin_port));
     return 0;
@@ -212,10 +200,9 @@ static int listen_tcp(struct listener *l, struct calf_error *err)
 static int start(struct database *d, struct listener *l, struct calf_error *err)
 {
     struct listener **list = database_listeners(d);
-    pthread_attr_t attr;
-    sigset_t all;
     int rc;
 
+    encode(l->user, database_superuser(d), " %&#?+'\"/@:");
     if (l->address[0] == '/')
         rc = listen_unix(l, err);
     else if (strncmp(l->address, "tcp:", 4) == 0)
@@ -231,14 +218,8 @@ static int start(struct database *d, struct listener *l, struct calf_error *err)
     l->wake = eventfd(0, EFD_CLOEXEC);
     if (l->wake < 0)
         return fail(err, CALF_SYSTEM, "cannot listen on %s: %s", l->address, strerror(errno));
-    sigfillset(&all); /* the host's signals are for its own threads */
-    pthread_attr_init(&attr);
-    pthread_attr_setsigmask_np(&attr, &all);
-    rc = pthread_create(&l->thread, &attr, accept_loop, l);
-    pthread_attr_destroy(&attr);
-    if (rc != 0)
-        return fail(err, CALF_SYSTEM, "cannot listen on %s: no thread: %s", l->address,
-                    strerror(rc));
+    if (thread_start(&l->thread, accept_loop, l, err) < 0)
+        return -1;
     pthread_mutex_lock(&lists_lock);
     l->next = *list;
     *list = l;

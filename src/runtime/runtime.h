@@ -12,11 +12,14 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
+#include <sys/un.h>
 
 struct archive_entry;
 
 #define SERVER_SETTINGS_MAX 23
-#define SERVER_PORT "5432" /* names the socket file; nothing listens on TCP */
+#define SUPERUSER "postgres" /* when nothing else is said */
+#define SUPERUSER_SIZE 64    /* NAMEDATALEN */
+#define SERVER_PORT "5432"   /* names the socket file; nothing listens on TCP */
 
 /* Always -1, so that a refusal is one statement. */
 int fail(struct calf_error *err, enum calf_code code, const char *fmt, ...)
@@ -41,6 +44,49 @@ int install_find(struct install *out, struct calf_error *err);
  */
 int lock_directory(const char *dir, pid_t *stale, struct calf_error *err);
 
+/* ---- socket.c ---------------------------------------------------------------- */
+
+/* The address of the socket file in `dir`. */
+int socket_address(const char *dir, struct sockaddr_un *out, struct calf_error *err);
+bool socket_answers(const struct sockaddr_un *address);
+
+/* ---- log.c ------------------------------------------------------------------- */
+
+#define LOG_SIZE (64 << 10)
+/* A descriptor for PostgreSQL's stderr that keeps the first LOG_SIZE bytes, or -1. */
+int log_memory(struct calf_error *err);
+/* The last of what it has, as much as fits before a '\0'; its length. */
+size_t log_text(int fd, char *text, size_t size);
+
+/* ---- copy.c ------------------------------------------------------------------ */
+
+/* As a clone where the file system can; -1 and errno. */
+int copy_file(int from_dir, int to_dir, const char *name);
+/* Removes all that is in `dir`, the file `last` (if not NULL) at the end. */
+void remove_contents(const char *dir, const char *last);
+
+#define CONTROL_SIZE 8192 /* PG_CONTROL_FILE_SIZE */
+
+/* A data directory that becomes a copy of another; the lock of `to` is held until copy_end(). */
+struct copy {
+    int from, to;        /* directories */
+    bool made;           /* `to` was not there */
+    char path[PATH_MAX]; /* of `to`, absolute */
+    unsigned char control[CONTROL_SIZE];
+};
+
+/* `from` is absolute; `to` is made, or is empty or an unfinished copy. */
+int copy_begin(struct copy *c, const char *from, const char *to, struct calf_error *err);
+int copy_refuses_tablespaces(const struct copy *c, struct calf_error *err);
+/* What is of one server's run, or comes from copy_control(); for copy_files(). */
+bool copy_leaves_out(int dir, const char *path);
+int copy_files(struct copy *c, bool (*skip)(int dir, const char *path), struct calf_error *err);
+int copy_control(struct copy *c, struct calf_error *err); /* keeps pg_control for the end */
+/* keep: the copy is complete, and on disk when this returns; else nothing of it is left. */
+int copy_end(struct copy *c, bool keep, struct calf_error *err);
+/* Is `dir` a copy that did not end? */
+bool copy_unfinished(const char *dir);
+
 /* ---- template.c -------------------------------------------------------------- */
 
 /*
@@ -52,6 +98,9 @@ int template_copy(const struct install *in, const char *dir, bool durable, struc
 bool template_unfinished(const char *dir);
 /* Removes it, and nothing otherwise.  Under the directory's lock. */
 void template_sweep(const char *dir);
+/* Where the checksum of pg_control is: the first place that holds the checksum of all before it;
+ * 0: nowhere. */
+size_t control_checksum(const unsigned char *control);
 
 /* ---- server.c ---------------------------------------------------------------- */
 
@@ -62,8 +111,10 @@ struct server_options {
     const char *const *settings; /* name=value as for -c, NULL-terminated; NULL: none */
     int log_fd;                  /* PostgreSQL's stderr; borrowed until stopped */
     bool quiet;                  /* no progress line while a cluster is created */
+    const char *superuser;       /* NULL: SUPERUSER; of a new cluster, and for server_run() */
     /* of a new cluster */
     const char *encoding, *locale; /* NULL: UTF8, C.UTF-8 */
+    const char *icu_locale;        /* NULL: the locale provider is libc */
     bool no_checksums;
     bool volatile_data; /* it will not outlive the machine: nothing is synced to disk */
 };

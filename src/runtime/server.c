@@ -11,11 +11,8 @@
 
 #include <sys/file.h>
 #include <sys/mman.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 
-#define SUPERUSER "postgres"
 #define ENV_MAX 4096
 
 struct server {
@@ -52,6 +49,10 @@ static enum found look(const char *dir, int major, struct calf_error *err)
     closedir(d);
     if (empty || template_unfinished(dir))
         return FOUND_NOTHING;
+    if (copy_unfinished(dir)) {
+        fail(err, CALF_FOREIGN, "%s is a copy that did not end; make it again, or remove it", dir);
+        return FOUND_ERROR;
+    }
     snprintf(path, sizeof(path), "%s/PG_VERSION", dir);
     f = fopen(path, "re");
     if (!f || !fgets(version, sizeof(version), f) || atoi(version) <= 0) {
@@ -85,32 +86,22 @@ static enum found look(const char *dir, int major, struct calf_error *err)
  */
 static int check_socket(const char *dir, pid_t *stale, struct calf_error *err)
 {
-    struct sockaddr_un un = {.sun_family = AF_UNIX};
     char path[PATH_MAX + 32];
-    int fd, rc;
+    struct sockaddr_un un;
     FILE *f;
 
     *stale = 0;
     if (access(dir, W_OK | X_OK) < 0)
         return fail(err, CALF_ACCESS, "cannot write to the socket directory %s: %s", dir,
                     strerror(errno));
-    snprintf(path, sizeof(path), "%s/.s.PGSQL." SERVER_PORT, dir);
-    if (strlen(path) >= sizeof(un.sun_path))
-        return fail(err, CALF_ACCESS,
-                    "the socket path %s has %zu bytes, and the system allows %zu; name a "
-                    "shorter directory with --socket",
-                    path, strlen(path), sizeof(un.sun_path) - 1);
-    memcpy(un.sun_path, path, strlen(path) + 1);
-    fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    rc = fd < 0 ? -1 : connect(fd, (struct sockaddr *)&un, sizeof(un));
-    if (fd >= 0)
-        close(fd);
-    if (rc == 0)
+    if (socket_address(dir, &un, err) < 0)
+        return -1;
+    if (socket_answers(&un))
         return fail(err, CALF_HELD,
                     "another server answers on the socket %s; stop it, or name another "
                     "directory with --socket",
-                    path);
-    strcat(path, ".lock");
+                    un.sun_path);
+    snprintf(path, sizeof(path), "%s.lock", un.sun_path);
     f = fopen(path, "re");
     if (f && fscanf(f, "%d", stale) != 1)
         *stale = 0;
@@ -121,7 +112,7 @@ static int check_socket(const char *dir, pid_t *stale, struct calf_error *err)
 
 /* ---- processes ------------------------------------------------------------------ */
 
-static void make_environment(struct server *s)
+static void make_environment(struct server *s, const char *superuser)
 {
     int n = 0;
 
@@ -131,7 +122,7 @@ static void make_environment(struct server *s)
             s->env[n++] = *e;
     snprintf(s->env_own[0], sizeof(s->env_own[0]), "PGHOST=%s", s->socket_dir);
     snprintf(s->env_own[1], sizeof(s->env_own[1]), "PGPORT=" SERVER_PORT);
-    snprintf(s->env_own[2], sizeof(s->env_own[2]), "PGUSER=" SUPERUSER);
+    snprintf(s->env_own[2], sizeof(s->env_own[2]), "PGUSER=%s", superuser ? superuser : SUPERUSER);
     snprintf(s->env_own[3], sizeof(s->env_own[3]), "PGDATABASE=postgres");
     for (int i = 0; i < 4; i++)
         s->env[n++] = s->env_own[i];
@@ -172,24 +163,22 @@ static pid_t start_program(struct server *s, char *const argv[], const int fds[3
  * prints goes to a file in memory and is shown when it fails. */
 static int create_cluster(struct server *s, const struct server_options *o, struct calf_error *err)
 {
-    char encoding[64], locale[256];
-    char *argv[] = {"initdb",
-                    "-D",
-                    s->dir,
-                    "-U",
-                    SUPERUSER,
-                    encoding,
-                    locale,
-                    "--auth-local=trust",
-                    "--auth-host=scram-sha-256",
-                    "--no-instructions",
-                    NULL,
-                    NULL,
-                    NULL};
+    char encoding[64], locale[256], icu[256];
+    char *argv[16] = {"initdb",
+                      "-D",
+                      s->dir,
+                      "-U",
+                      o->superuser ? (char *)o->superuser : SUPERUSER,
+                      encoding,
+                      locale,
+                      "--auth-local=trust",
+                      "--auth-host=scram-sha-256",
+                      "--no-instructions"};
     int null, out, status, rc = 0, n = 10;
     pid_t pid;
 
-    if (s->install.template && !o->encoding && !o->locale && !o->no_checksums)
+    if (s->install.template && !o->encoding && !o->locale && !o->icu_locale && !o->no_checksums &&
+        (!o->superuser || strcmp(o->superuser, SUPERUSER) == 0))
         return template_copy(&s->install, s->dir, !o->volatile_data, err);
     if (o->volatile_data)
         argv[n++] = "--no-sync";
@@ -197,6 +186,11 @@ static int create_cluster(struct server *s, const struct server_options *o, stru
         argv[n++] = "--data-checksums";
     else if (s->install.major >= 18)
         argv[n++] = "--no-data-checksums";
+    if (o->icu_locale) {
+        snprintf(icu, sizeof(icu), "--icu-locale=%s", o->icu_locale);
+        argv[n++] = "--locale-provider=icu";
+        argv[n++] = icu;
+    }
     null = open("/dev/null", O_RDONLY | O_CLOEXEC);
     out = memfd_create("initdb", MFD_CLOEXEC);
     snprintf(encoding, sizeof(encoding), "--encoding=%s", o->encoding ? o->encoding : "UTF8");
@@ -349,7 +343,7 @@ int server_start(const struct install *in, const struct server_options *o, struc
     snprintf(lib, sizeof(lib), "%s/lib", in->root);
     s->kernel = kernel_create(bin, lib);
     memcpy(s->kernel->stale_pids, stale, sizeof(stale));
-    make_environment(s);
+    make_environment(s, o->superuser);
     if (found == FOUND_NOTHING) {
         if (!o->quiet)
             fprintf(stderr, "calf: creating a new cluster in %s ...\n", s->dir);

@@ -16,7 +16,6 @@
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
-#include <ftw.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -29,34 +28,33 @@
 #define CREATING "calf.creating"
 #define NONCE_SIZE 32          /* MOCK_AUTH_NONCE_LEN, right before the checksum (pg_control.h) */
 #define WAL_SYSID_AT 24        /* xlp_sysid in the long header of a segment's first page */
-#define CONTROL_SIZE 8192      /* PG_CONTROL_FILE_SIZE */
 #define WAL_SEGMENT (16 << 20) /* initdb's default */
 
 /* ---- copying -------------------------------------------------------------------- */
 
-struct copy {
+struct target {
     int dir;
     bool durable;
 };
 
 /* A segment of the WAL is in the template without the zeros behind what was written. */
-static int fill_segment(const struct copy *c, int fd)
+static int fill_segment(const struct target *t, int fd)
 {
-    if (!c->durable)
+    if (!t->durable)
         return ftruncate(fd, WAL_SEGMENT);
     errno = posix_fallocate(fd, 0, WAL_SEGMENT); /* so that its blocks are there later */
     return errno ? -1 : 0;
 }
 
 /* For archive_walk(); -1 and errno. */
-static int copy_entry(void *ctx, const char *name, mode_t mode, const void *data, size_t size)
+static int write_entry(void *ctx, const char *name, mode_t mode, const void *data, size_t size)
 {
-    const struct copy *c = ctx;
+    const struct target *t = ctx;
     int fd, rc = 0, why;
 
     if (S_ISDIR(mode))
-        return mkdirat(c->dir, name, 0700);
-    fd = openat(c->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+        return mkdirat(t->dir, name, 0700);
+    fd = openat(t->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
     for (size_t at = 0; rc == 0 && at < size;) {
@@ -66,7 +64,7 @@ static int copy_entry(void *ctx, const char *name, mode_t mode, const void *data
         rc = n < 0 ? -1 : 0;
     }
     if (rc == 0 && strncmp(name, "pg_wal/", 7) == 0)
-        rc = fill_segment(c, fd);
+        rc = fill_segment(t, fd);
     why = errno;
     if (close(fd) < 0 && rc == 0)
         return -1;
@@ -85,11 +83,8 @@ static uint32_t crc32c(uint32_t crc, unsigned char byte)
     return crc;
 }
 
-/*
- * Where the checksum of pg_control is: the first place that holds the checksum of all before it.
- * So the structure, which differs between major versions, need not be known.  0: nowhere.
- */
-static size_t find_checksum(const unsigned char *control)
+/* So the structure, which differs between major versions, need not be known. */
+size_t control_checksum(const unsigned char *control)
 {
     uint32_t crc = 0xffffffff, stored;
 
@@ -125,7 +120,7 @@ static int make_unique(int dir)
     DIR *d;
 
     if (change_file(dir, "global/pg_control", control, sizeof(control), 0, false) < 0 ||
-        !(end = find_checksum(control)))
+        !(end = control_checksum(control)))
         return -1;
     gettimeofday(&now, NULL);
     id = (uint64_t)now.tv_sec << 32 | (uint64_t)now.tv_usec << 12 | (getpid() & 0xfff);
@@ -179,12 +174,6 @@ static int set_timezone(int dir)
 
 /* ---- the interface --------------------------------------------------------------------- */
 
-static int remove_entry(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)st, (void)type;
-    return at->level > 0 && strcmp(path + at->base, CREATING) != 0 ? (remove(path), 0) : 0;
-}
-
 bool template_unfinished(const char *dir)
 {
     char path[PATH_MAX + 32];
@@ -193,16 +182,10 @@ bool template_unfinished(const char *dir)
     return access(path, F_OK) == 0;
 }
 
-/* The mark goes last, so that this can be interrupted as well. */
 void template_sweep(const char *dir)
 {
-    char path[PATH_MAX + 32];
-
-    if (!template_unfinished(dir))
-        return;
-    nftw(dir, remove_entry, 32, FTW_DEPTH | FTW_PHYS);
-    snprintf(path, sizeof(path), "%s/" CREATING, dir);
-    unlink(path);
+    if (template_unfinished(dir))
+        remove_contents(dir, CREATING); /* the mark goes last: this can be interrupted as well */
 }
 
 int template_copy(const struct install *in, const char *dir, bool durable, struct calf_error *err)
@@ -212,7 +195,7 @@ int template_copy(const struct install *in, const char *dir, bool durable, struc
     int rc = mark < 0 || fchmod(to, 0700) < 0 ? -1 : 0; /* as PostgreSQL wants it */
 
     if (rc == 0)
-        rc = archive_walk(in->template, copy_entry, &(struct copy){to, durable});
+        rc = archive_walk(in->template, write_entry, &(struct target){to, durable});
     if (rc == 0)
         rc = make_unique(to);
     if (rc == 0)
