@@ -106,6 +106,14 @@ struct calf_options {
      * temporary database of calf_open() never lingers.  0: the last handle closes it.
      */
     int linger_ms;
+    /*
+     * Directories (DIR:DIR...) with extensions that PostgreSQL does not have itself, made for the
+     * same major version.  Each is flat (control, SQL and .so files), an installation's prefix
+     * (share/extension, lib; share/postgresql/17/extension, lib/postgresql/17/lib) or holds an
+     * unpacked Debian package (usr/...).  One that is not there: CALF_MISUSE.  NULL: what the
+     * environment variable CALF_EXTENSION_PATH says.
+     */
+    const char *extension_path;
 };
 
 /*

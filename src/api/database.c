@@ -217,6 +217,7 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
                                 .encoding = o->encoding,
                                 .locale = o->locale,
                                 .icu_locale = o->icu_locale,
+                                .extension_path = o->extension_path,
                                 .superuser = d->superuser,
                                 .no_checksums = o->no_checksums,
                                 .volatile_data = d->temporary};

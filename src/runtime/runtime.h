@@ -102,6 +102,14 @@ void template_sweep(const char *dir);
  * 0: nowhere. */
 size_t control_checksum(const unsigned char *control);
 
+/* ---- extensions.c ------------------------------------------------------------ */
+
+struct kernel;
+/* Binds what is in the directories (DIR:DIR...) into PostgreSQL's own.  CALF_MISUSE names one that
+ * is not there. */
+int extensions_bind(struct kernel *k, const struct install *in, const char *dirs,
+                    struct calf_error *err);
+
 /* ---- server.c ---------------------------------------------------------------- */
 
 struct server_options {
@@ -111,6 +119,7 @@ struct server_options {
     const char *const *settings; /* name=value as for -c, NULL-terminated; NULL: none */
     int log_fd;                  /* PostgreSQL's stderr; borrowed until stopped */
     bool quiet;                  /* no progress line while a cluster is created */
+    const char *extension_path;  /* as in calf_options */
     const char *superuser;       /* NULL: SUPERUSER; of a new cluster, and for server_run() */
     /* of a new cluster */
     const char *encoding, *locale; /* NULL: UTF8, C.UTF-8 */

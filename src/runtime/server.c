@@ -302,6 +302,7 @@ int server_start(const struct install *in, const struct server_options *o, struc
                  struct calf_error *err)
 {
     struct server *s = calloc(1, sizeof(*s));
+    const char *extensions = o->extension_path ? o->extension_path : getenv("CALF_EXTENSION_PATH");
     char bin[PATH_MAX + 8], lib[PATH_MAX + 8];
     bool created = false;
     enum found found;
@@ -344,6 +345,8 @@ int server_start(const struct install *in, const struct server_options *o, struc
     s->kernel = kernel_create(bin, lib);
     memcpy(s->kernel->stale_pids, stale, sizeof(stale));
     make_environment(s, o->superuser);
+    if (extensions && extensions_bind(s->kernel, in, extensions, err) < 0)
+        goto failed;
     if (found == FOUND_NOTHING) {
         if (!o->quiet)
             fprintf(stderr, "calf: creating a new cluster in %s ...\n", s->dir);

@@ -1,11 +1,14 @@
 /*
- * options.c - calf_options beyond the simple ones: superuser, icu_locale, log, linger_ms; features
+ * options.c - calf_options beyond the simple ones: superuser, extension_path, icu_locale, log,
+ * linger_ms; features
  *
  * usage: options DIR            ("options DIR exits" is its helper)
  */
 #include "api_test.h"
 
 #include <pthread.h>
+#include <stdlib.h>
+#include <sys/stat.h>
 #include <time.h>
 
 static const char *scratch;
@@ -37,6 +40,61 @@ static double now(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* ---- extension_path ------------------------------------------------------------------------- */
+
+static void write_text(const char *dir, const char *name, const char *text)
+{
+    char path[4200];
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/%s", dir, name);
+    f = fopen(path, "we");
+    CHECK(f && fputs(text, f) >= 0 && fclose(f) == 0);
+}
+
+/* A flat directory, and an unpacked Debian package with a module. */
+static void extension_path(void)
+{
+    static const char usr[] = "usr/share/postgresql/17/extension";
+    char flat[4096], package[4096], dir[4200], path[8300], text[16400];
+    struct calf_options o = {.size = sizeof(o), .extension_path = path};
+    calf_db *db;
+    PGconn *conn;
+
+    snprintf(flat, sizeof(flat), "%s", in_scratch("flat"));
+    snprintf(package, sizeof(package), "%s", in_scratch("package"));
+    CHECK(mkdir(flat, 0700) == 0);
+    write_text(flat, "calf_one.control", "default_version = '1'\n");
+    write_text(flat, "calf_one--1.sql", "create function one() returns int return 1;\n");
+    snprintf(dir, sizeof(dir), "%s/%s", package, usr);
+    snprintf(text, sizeof(text),
+             "mkdir -p %s %s/usr/lib/postgresql/17/lib &&"
+             " cp build/pg17/pgsql/lib/autoinc.so %s/usr/lib/postgresql/17/lib/calf_two.so",
+             dir, package, package);
+    CHECK(system(text) == 0);
+    write_text(dir, "calf_two.control", "default_version = '1'\n");
+    write_text(dir, "calf_two--1.sql",
+               "create function two() returns trigger language c"
+               " as '$libdir/calf_two', 'autoinc';\n");
+
+    snprintf(path, sizeof(path), "%s:%s", flat, package);
+    CHECK(calf_open(NULL, &o, &db, &err) == CALF_OK);
+    conn = connect_to(calf_dsn(db));
+    CHECK(says(conn, "select count(*) from pg_available_extensions where name ~ '^calf_'", "2"));
+    CHECK(says(conn, "select count(*) > 40 from pg_available_extensions", "t"));
+    PQclear(PQexec(conn, "create extension calf_one; create extension calf_two"));
+    CHECK(says(conn, "select one()", "1"));
+    CHECK(says(conn, "select prosrc from pg_proc where proname = 'two'", "autoinc"));
+    PQclear(PQexec(conn, "create extension hstore")); /* its own are there as well */
+    CHECK(says(conn, "select 'a=>1'::hstore->'a'", "1"));
+    PQfinish(conn);
+    CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
+
+    snprintf(path, sizeof(path), "%s:%s/absent", flat, package);
+    CHECK(calf_open(NULL, &o, &db, &err) == CALF_MISUSE);
+    CHECK(strstr(err.text, "/absent"));
 }
 
 /* ---- superuser ------------------------------------------------------------------------------ */
@@ -334,6 +392,7 @@ int main(int argc, char **argv)
     if (argc == 3)
         return exits();
     superuser();
+    extension_path();
     icu();
     log_lines();
     linger();
