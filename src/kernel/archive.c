@@ -330,8 +330,7 @@ void archive_stat(const struct archive_entry *e, struct stat *st)
                         .st_blocks = (e->size + 511) / 512};
 }
 
-/* ---- reading ----------------------------------------------------------------------------------
- */
+/* ---- reading -------------------------------------------------------------------------------- */
 
 int archive_check(const struct archive_entry *e)
 {

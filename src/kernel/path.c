@@ -114,10 +114,8 @@ void binds_free(struct kernel *k)
 
 static bool find_bound(const char *path, char out[PATH_MAX])
 {
-    if (!self()->kernel->binds || access(path, F_OK) == 0)
-        return false;
     for (struct bind *b = self()->kernel->binds; b; b = b->next)
-        if (strncmp(path, b->at, b->len) == 0 && path[b->len] == '/' &&
+        if (strncmp(path, b->at, b->len) == 0 && path[b->len] == '/' && access(path, F_OK) < 0 &&
             snprintf(out, PATH_MAX, "%s%s", b->dir, path + b->len) < PATH_MAX &&
             access(out, F_OK) == 0)
             return true;

@@ -9,50 +9,49 @@
 #include "../kernel/kernel.h"
 
 #include <errno.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
 
-static void bind_one(struct kernel *k, const struct install *in, const char *to, const char *dir,
-                     const char *below, const char *name)
+/* Binds a directory whose name is printed like that, if it is there. */
+__attribute__((format(printf, 4, 5))) static void
+bind_found(struct kernel *k, const struct install *in, const char *to, const char *from, ...)
 {
-    char at[PATH_MAX + 32], from[PATH_MAX + 128];
+    char at[PATH_MAX + 32], path[PATH_MAX + 128];
     struct stat st;
+    va_list ap;
 
     snprintf(at, sizeof(at), "%s/%s", in->root, to);
-    snprintf(from, sizeof(from), "%s%s%s", dir, below, name);
-    if (stat(from, &st) == 0 && S_ISDIR(st.st_mode))
-        kernel_bind(k, at, from);
+    va_start(ap, from);
+    vsnprintf(path, sizeof(path), from, ap);
+    va_end(ap);
+    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+        kernel_bind(k, at, path);
 }
 
 /* `dir` is a flat directory, an installation's prefix, or where a Debian package was unpacked. */
 static void bind_directory(struct kernel *k, const struct install *in, const char *dir)
 {
-    char share[2][48], lib[2][48];
+    static const char *const prefixes[] = {"", "/usr"};
+    char major[32];
+    const char *const below[] = {"", "/postgresql", major};
 
-    bind_one(k, in, "share/extension", dir, "", "");
-    bind_one(k, in, "share/extension", dir, "", "/extension");
-    bind_one(k, in, "share/tsearch_data", dir, "", "/tsearch_data");
-    bind_one(k, in, "lib", dir, "", "");
-    for (int usr = 0; usr < 2; usr++) {
-        const char *prefix = usr ? "/usr" : "";
-
-        snprintf(share[0], sizeof(share[0]), "%s/share", prefix);
-        snprintf(share[1], sizeof(share[1]), "%s/share/postgresql", prefix);
-        snprintf(lib[0], sizeof(lib[0]), "%s/lib", prefix);
-        snprintf(lib[1], sizeof(lib[1]), "%s/lib/postgresql", prefix);
-        for (int i = 0; i < 2; i++) {
-            bind_one(k, in, "share/extension", dir, share[i], "/extension");
-            bind_one(k, in, "share/tsearch_data", dir, share[i], "/tsearch_data");
-            bind_one(k, in, "lib", dir, lib[i], "");
+    snprintf(major, sizeof(major), "/postgresql/%d", in->major);
+    bind_found(k, in, "share/extension", "%s", dir);
+    bind_found(k, in, "share/extension", "%s/extension", dir);
+    bind_found(k, in, "share/tsearch_data", "%s/tsearch_data", dir);
+    bind_found(k, in, "lib", "%s", dir);
+    for (int p = 0; p < 2; p++)
+        for (int b = 0; b < 3; b++) {
+            bind_found(k, in, "share/extension", "%s%s/share%s/extension", dir, prefixes[p],
+                       below[b]);
+            bind_found(k, in, "share/tsearch_data", "%s%s/share%s/tsearch_data", dir, prefixes[p],
+                       below[b]);
+            bind_found(k, in, "lib", "%s%s/lib%s%s", dir, prefixes[p], below[b],
+                       below[b] == major ? "/lib" : "");
         }
-        snprintf(share[0], sizeof(share[0]), "%s/share/postgresql/%d", prefix, in->major);
-        snprintf(lib[0], sizeof(lib[0]), "%s/lib/postgresql/%d", prefix, in->major);
-        bind_one(k, in, "share/extension", dir, share[0], "/extension");
-        bind_one(k, in, "share/tsearch_data", dir, share[0], "/tsearch_data");
-        bind_one(k, in, "lib", dir, lib[0], "/lib");
-    }
 }
 
 int extensions_bind(struct kernel *k, const struct install *in, const char *dirs,
