@@ -7,7 +7,6 @@
  * costs little more than the file.  Files with the same bytes are stored once.  The result depends
  * on names, modes and contents only.
  */
-#define OPENSSL_SUPPRESS_DEPRECATED
 #include "../src/kernel/archive.h"
 
 #include <errno.h>
@@ -71,15 +70,6 @@ static void append(struct buffer *b, const void *data, size_t size)
     b->size += size;
 }
 
-static void sum(const void *data, size_t size, unsigned char *to)
-{
-    SHA256_CTX sha;
-
-    SHA256_Init(&sha);
-    SHA256_Update(&sha, data, size);
-    SHA256_Final(to, &sha);
-}
-
 /* ---- tar (POSIX ustar) ------------------------------------------------------------- */
 
 static void tar_header(char type, const char *name, mode_t mode, size_t size, const char *link)
@@ -135,7 +125,7 @@ static void end_frame(void)
         f.size = ZSTD_compress2(zstd, packed, bound, raw.data, raw.size);
         if (ZSTD_isError(f.size) || fwrite(packed, 1, f.size, out) != f.size)
             die("cannot write", "the archive");
-        sum(packed, f.size, f.sha256);
+        SHA256((unsigned char *)packed, f.size, f.sha256);
         written += f.size;
         frames = grow(frames, (nframes + 1) * sizeof(*frames));
         frames[nframes++] = f;
@@ -163,7 +153,7 @@ static void pack_file(const char *dir, struct entry *e)
     char *data = load(dir, e);
     struct entry *same = entries;
 
-    sum(data, e->size, e->sha256);
+    SHA256((unsigned char *)data, e->size, e->sha256);
     while (same < e && (!S_ISREG(same->mode) || same->size != e->size || e->size == 0 ||
                         memcmp(same->sha256, e->sha256, sizeof(e->sha256)) != 0))
         same++;

@@ -81,23 +81,13 @@ static int ask(PGconn *conn, const char *sql, char *value, size_t size, struct c
     return 0;
 }
 
-static int write_file(int dir, const char *name, const char *text)
-{
-    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int rc = fd < 0 || write(fd, text, strlen(text)) != (ssize_t)strlen(text) ? -1 : 0;
-
-    if (fd >= 0 && close(fd) < 0)
-        rc = -1;
-    return rc;
-}
-
 /* A segment, which an archiver of the copy need not archive again. */
 static int copy_segment(int from, int to, const char *name)
 {
     char done[300];
 
     snprintf(done, sizeof(done), "archive_status/%s.done", name);
-    return copy_file(from, to, name) < 0 || write_file(to, done, "") < 0 ? -1 : 0;
+    return copy_file(from, to, name) < 0 || write_file(to, done, "", 0) < 0 ? -1 : 0;
 }
 
 static int copy_wal(const struct copy *c, PGresult *segments, struct calf_error *err)
@@ -156,7 +146,7 @@ static int back_up(PGconn *conn, struct copy *c, struct calf_error *err)
         segments = query(conn, wal_of, (const char *[]){start, PQgetvalue(end, 0, 0)}, err);
     /* a tablespace that was made meanwhile: its WAL would make it in the same place again */
     if (segments && copy_refuses_tablespaces(c, err) == 0 && copy_wal(c, segments, err) == 0) {
-        rc = write_file(c->to, "backup_label", PQgetvalue(end, 0, 1));
+        rc = write_file(c->to, "backup_label", PQgetvalue(end, 0, 1), PQgetlength(end, 0, 1));
         if (rc < 0)
             fail(err, CALF_SYSTEM, "cannot write backup_label into %s: %s", c->path,
                  strerror(errno));

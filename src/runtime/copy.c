@@ -67,6 +67,16 @@ int copy_file(int from_dir, int to_dir, const char *name)
     return rc;
 }
 
+int write_file(int dir, const char *name, const void *data, size_t size)
+{
+    int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    int rc = fd < 0 || write(fd, data, size) != (ssize_t)size ? -1 : 0;
+
+    if (fd >= 0 && close(fd) < 0)
+        rc = -1;
+    return rc;
+}
+
 static int copy_tree(int from_dir, int to_dir, bool (*skip)(int dir, const char *path), char *path);
 
 static int copy_entry(int from_dir, int to_dir, const char *name,
@@ -315,12 +325,8 @@ int copy_control(struct copy *c, struct calf_error *err)
 
 static int finish(const struct copy *c)
 {
-    int control = openat(c->to, CONTROL, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600), rc;
+    int rc = write_file(c->to, CONTROL, c->control, sizeof(c->control));
 
-    rc = control < 0 || write(control, c->control, sizeof(c->control)) != sizeof(c->control) ? -1
-                                                                                             : 0;
-    if (control >= 0 && close(control) < 0)
-        rc = -1;
     if (rc < 0 || syncfs(c->to) < 0 || unlinkat(c->to, COPYING, 0) < 0 || fsync(c->to) < 0)
         return -1;
     if (c->made) {
