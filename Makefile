@@ -19,6 +19,7 @@ B := build
 O := $(B)/obj$(PG_MAJOR)$(SANITIZE:%=-%)
 CALF := $(if $(SANITIZE),$(O)/calf,$(if $(filter 17,$(PG_MAJOR)),$(B)/calf,$(B)/calf$(PG_MAJOR)))
 LIB := $(if $(SANITIZE)$(filter-out 17,$(PG_MAJOR)),$(O),$(B))/libcalf.so
+STATIC := $(LIB:.so=.a)
 EXEC := $(if $(SANITIZE),$(O)/calf-exec,$(B)/calf-exec)
 
 CC = gcc
@@ -46,7 +47,7 @@ ifeq ($(SANITIZE),thread-api)
 $(O)/src/kernel/%.o: FLAGS := $(filter-out -fsanitize=%,$(FLAGS))
 endif
 
-all: pg $(CALF) $(EXEC) $(LIB)
+all: pg $(CALF) $(EXEC) $(LIB) $(STATIC)
 
 # ---- PostgreSQL: pg/ knows what to do; seconds when nothing changed ---------------------------
 
@@ -118,13 +119,26 @@ $(O)/libpq.o: Makefile | pg
 		$(foreach f,$(LIBPQ_SYSTEM),--redefine-sym $(f)=calf_libpq_$(f)) $@
 	@objcopy --keep-global-symbols=$(O)/libpq.global $@
 
-$(LIB): $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE) $(API)) $(O)/libpq.o include/calf.h
+# the names of both, which are all that either library exports
+$(O)/libcalf.api: include/calf.h $(O)/libpq.o
+	@{ sed -n 's/.*\b\(calf_[a-z_]*\)(.*/\1/p' include/calf.h; cat $(O)/libpq.api; } | sort -u >$@
+
+LIB_OBJECTS := $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE) $(API)) $(O)/libpq.o
+
+$(LIB): $(LIB_OBJECTS) $(O)/libcalf.api
 	@echo "  ld $@"
-	@{ echo '{ global:'; sed -n 's/.*\b\(calf_[a-z_]*\)(.*/\1;/p' include/calf.h | grep -v '^calf_db' | sort -u; \
-		sed 's/$$/;/' $(O)/libpq.api; echo 'local: *; };'; } >$(O)/libcalf.map
+	@{ echo '{ global:'; sed 's/$$/;/' $(O)/libcalf.api; echo 'local: *; };'; } >$(O)/libcalf.map
 	@$(CC) $(FLAGS) $(CFLAGS) -shared -Wl,-soname,$(SONAME) -Wl,--version-script=$(O)/libcalf.map \
 		-Wl,-z,nodelete -Wl,-z,defs -Wl,-Bsymbolic $(filter %.o,$^) -o $@ -lssl -lm $(LIBS)
 	@ln -sf $(@F) $(dir $@)$(SONAME)
+
+# The same for programs that carry it themselves; they add -lssl -lm $(LIBS).
+$(STATIC): $(LIB_OBJECTS) $(O)/libcalf.api
+	@echo "  ar $@"
+	@ld -r -o $(O)/libcalf.o $(LIB_OBJECTS)
+	@objcopy --keep-global-symbols=$(O)/libcalf.api $(O)/libcalf.o
+	@rm -f $@
+	@ar rcs $@ $(O)/libcalf.o
 
 # the tests of src/runtime: hosts of their own
 $(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/runtime/%.o
@@ -184,7 +198,7 @@ threads-test: $(LIB)
 		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" 20
 
 clean:
-	rm -rf $(B)/obj* $(B)/tests $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
+	rm -rf $(B)/obj* $(B)/tests $(B)/libcalf.* $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
 distclean:
 	rm -rf $(B)
 

@@ -13,6 +13,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <link.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -54,15 +55,19 @@ static int read_major(const char *root)
     return major;
 }
 
-/* The file that this code is in, which the archive is part of: a shared library or the program. */
+/*
+ * The file that this code is in, which the archive is part of: a shared library, or the program
+ * that libcalf.a was linked into.  That has no name in the linker's list, whatever argv[0] says.
+ */
 static int own_file(char out[PATH_MAX])
 {
     char path[PATH_MAX];
-    Dl_info here;
+    struct link_map *map;
+    Dl_info info;
     ssize_t n;
 
-    if (dladdr((void *)install_find, &here) && strstr(here.dli_fname, ".so") &&
-        realpath(here.dli_fname, out))
+    if (dladdr1((void *)install_find, &info, (void **)&map, RTLD_DL_LINKMAP) && *map->l_name &&
+        realpath(map->l_name, out))
         return 0;
     n = readlink("/proc/self/exe", path, sizeof(path) - 1);
     path[n > 0 ? n : 0] = '\0';
