@@ -9,7 +9,8 @@
 #   make clean      calf's own objects; make distclean: everything in build/
 #
 # PG_MAJOR=15|17|18   which PostgreSQL (17)
-# PG_SOURCE=path      a tarball or a clean source directory instead of Debian's source package
+# PG_SOURCE=path, PGVECTOR_SOURCE=path    a tarball or a clean source directory instead of Debian's
+#                     source package
 
 PG_MAJOR ?= 17
 export PG_MAJOR
@@ -55,7 +56,8 @@ deps:
 	@pg/deps.sh run
 pg: deps
 	@pg/build.sh $(PG_MAJOR)
-$(PG)/built: | pg
+	@pg/pgvector.sh $(PG_MAJOR)
+$(PG)/built $(PG)/pgvector/built: | pg
 pg-stock: deps
 	@pg/build.sh $(PG_MAJOR) stock
 
@@ -88,7 +90,7 @@ $(O)/calf-bare: $(call obj,$(KERNEL) $(RUNTIME) cli/main.c)
 $(O)/pack: $(call obj,tools/pack.c)
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lzstd -lcrypto
 
-$(O)/archive.tar.zst: $(PG)/built tools/archive.sh tools/pack.c | $(O)/calf-bare $(O)/pack
+$(O)/archive.tar.zst: $(PG)/built $(PG)/pgvector/built tools/archive.sh tools/pack.c | $(O)/calf-bare $(O)/pack
 	@echo "  pack $@"
 	@tools/archive.sh $(PG)/pgsql $(O)/calf-bare $(O)/pack $@
 

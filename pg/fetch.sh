@@ -1,10 +1,11 @@
 #!/bin/bash
 #
-# fetch.sh - PostgreSQL's source, unmodified, into build/pgMAJOR/src
+# fetch.sh - PostgreSQL's source, or pgvector's, unmodified
 #
-#   pg/fetch.sh MAJOR
-#   PG_SOURCE=/path/to/postgresql-x.tar.bz2 pg/fetch.sh MAJOR
-#   PG_SOURCE=/path/to/clean/source/tree    pg/fetch.sh MAJOR
+#   pg/fetch.sh MAJOR              into build/pgMAJOR/src
+#   pg/fetch.sh MAJOR pgvector     into build/pgMAJOR/pgvector/src
+#
+# PG_SOURCE and PGVECTOR_SOURCE name an archive (.tar.*) or a clean source tree instead.
 #
 # The rule that matters: what is built is upstream's archive and nothing else.
 # It comes out of Debian's source package, whose signatures are checked, but only
@@ -15,29 +16,37 @@
 # Debian mirror (and the key that signs it, when one is named) is taken from
 # them.  Proxies and the like are honoured.
 #
-# build/pgMAJOR/source says in its first line what was asked for and in its
+# The file `source` beside src says in its first line what was asked for and in its
 # second what came.  As long as the same is asked for, nothing is fetched again:
 # to take a new minor release, remove that file.
 
 set -eu
 
-major=${1:?usage: fetch.sh MAJOR}
+major=${1:?usage: fetch.sh MAJOR [pgvector]}
+what=${2:-postgresql}
 repo=$(cd "$(dirname "$0")/.." && pwd)
 top=$repo/build/pg$major
+case $what in
+    postgresql) name=pg$major title=PostgreSQL package=postgresql-$major override=PG_SOURCE ;;
+    pgvector)   name=pgvector title=pgvector package=pgvector override=PGVECTOR_SOURCE top=$top/pgvector ;;
+    *)          echo "fetch.sh: what is fetched is pgvector or nothing, not $what" >&2; exit 1 ;;
+esac
+given=${!override-}
 log=$top/fetch.log
 
 die() {
-    echo "pg$major: $*" >&2
+    echo "$name: $*" >&2
     exit 1
 }
 
-# Debian's suite that carries this major version.
+# Debian's suite that carries it.  trixie's pgvector is for every PostgreSQL that was there before it.
 suite_of() {
     case $1 in
-        15) echo bookworm ;;
-        17) echo trixie ;;
-        18) echo sid ;;
-        *)  die "no Debian suite is known for PostgreSQL $1; set PG_SOURCE to its archive or source tree" ;;
+        "postgresql 15") echo bookworm ;;
+        "postgresql 17" | "pgvector 15" | "pgvector 17") echo trixie ;;
+        "postgresql 18" | "pgvector 18") echo sid ;;
+        *) die "no Debian suite is known for $title with PostgreSQL $major;" \
+               "set $override to its archive or source tree" ;;
     esac
 }
 
@@ -112,19 +121,21 @@ source_entry() {
 # A mirror's list can be ahead of its files.  Then the minor releases before it: nothing signed lists
 # them any more, so the signature of the maintainer in the .dsc is what counts.
 download_older() {
-    local apt=$1 uri directory version minor revision dsc older
+    local apt=$1 uri directory version upstream series minor revision dsc older
 
     uri=$(sed -n 's/^URIs: *\([^ ]*\).*/\1/p' "$apt/sources.d/calf.sources")
-    read -r directory version < <(apt-cache -c "$apt/apt.conf" showsrc "postgresql-$major" 2>>"$log" |
+    read -r directory version < <(apt-cache -c "$apt/apt.conf" showsrc "$package" 2>>"$log" |
         awk '/^Version:/ { v = $2 } /^Directory:/ { print $2, v; exit }')
-    case ${version-} in "$major".[0-9]*-*) ;; *) return 1 ;; esac
+    [[ ${version-} =~ ^[0-9.]+\.[0-9]+-[^-]+$ ]] || return 1
     revision=${version#*-}
-    minor=${version#"$major".}
-    minor=${minor%%-*}
+    upstream=${version%-*}
+    series=${upstream%.*}
+    minor=${upstream##*.}
     "$repo/pg/deps.sh" gpgv debian-keyring || return 1
-    rm -f "postgresql-${major}_$version".dsc # of what came only in part
+    rm -f "${package}_$version".dsc # of what came only in part
     for older in $((minor - 1)) $((minor - 2)) $((minor - 3)); do
-        dsc=postgresql-${major}_$major.$older-$revision.dsc
+        [ "$older" -ge 0 ] || break
+        dsc=${package}_$series.$older-$revision.dsc
         /usr/lib/apt/apt-helper -c "$apt/apt.conf" download-file "$uri/$directory/$dsc" "$dsc" >>"$log" 2>&1 ||
             continue
         gpgv --keyring /usr/share/keyrings/debian-keyring.gpg "$dsc" >>"$log" 2>&1 ||
@@ -132,20 +143,20 @@ download_older() {
         archive=$(awk '$3 ~ /\.orig\.tar\.[a-z0-9]+$/ { print $3; exit }' "$dsc")
         /usr/lib/apt/apt-helper -c "$apt/apt.conf" download-file "$uri/$directory/$archive" "$archive" \
             >>"$log" 2>&1 || { rm -f "$dsc"; continue; }
-        echo "pg$major: the mirror lists ${version%%-*} but does not have it; taking $major.$older"
+        echo "$name: the mirror lists $upstream but does not have it; taking $series.$older"
         return 0
     done
     return 1
 }
 
-# Download the source package of SUITE into build/pgMAJOR/download; set `archive`.
+# Download the source package of SUITE into `download` beside src; set `archive`.
 download() {
     local suite=$1 apt=$top/apt dsc
 
     rm -rf "$apt"
     mkdir -p "$apt/sources.d" "$apt/lists/partial" "$apt/cache/archives/partial" "$top/download"
     source_entry "$suite" >"$apt/sources.d/calf.sources" ||
-        die "no Debian mirror found in /etc/apt; set PG_SOURCE to PostgreSQL's archive or source tree"
+        die "no Debian mirror found in /etc/apt; set $override to $title's archive or source tree"
     : >"$apt/status"
 
     # Given with -c, this is read after the machine's own configuration.  The
@@ -171,17 +182,17 @@ Acquire::Retries "3";
 EOF
     cd "$top/download"
     if ! { apt-get -q -c "$apt/apt.conf" update &&
-           apt-get -q -c "$apt/apt.conf" source --download-only "postgresql-$major"; } >"$log" 2>&1 &&
+           apt-get -q -c "$apt/apt.conf" source --download-only "$package"; } >"$log" 2>&1 &&
         ! download_older "$apt"; then
         tail -n 20 "$log" >&2
-        die "could not fetch PostgreSQL's source (details in $log); to go without the network," \
-            "set PG_SOURCE to its archive or source tree"
+        die "could not fetch $title's source (details in $log); to go without the network," \
+            "set $override to its archive or source tree"
     fi
     rm -rf "$apt"
 
     # The .dsc has been checked, by apt against the signed list or by its own signature; the
     # archive has to agree.  The newest, when an older one was left here.
-    dsc=$(printf '%s\n' postgresql-"$major"_*.dsc | sort -V | tail -n 1)
+    dsc=$(printf '%s\n' "${package}"_*.dsc | sort -V | tail -n 1)
     sum=$(awk '/^[^ ]/ { on = $1 == "Checksums-Sha256:" }
                on && $3 ~ /\.orig\.tar\.[a-z0-9]+$/ { print $1 "  " $3 }' "$dsc")
     if [ -z "$sum" ] || ! sha256sum --status -c <<<"$sum"; then
@@ -191,9 +202,14 @@ EOF
     came="${archive##*/} sha256 ${sum%% *}"
 }
 
-# The version of a source tree must be of the major version asked for.
+# A source tree must be of what was asked for, of the major version too.
 check_version() {
     local version
+
+    if [ "$what" = pgvector ]; then
+        grep -qs '^default_version' "$1/vector.control" || die "$2 is not pgvector's source"
+        return
+    fi
     version=$(sed -n "s/^PACKAGE_VERSION='\(.*\)'/\1/p" "$1/configure" 2>/dev/null) || :
     [ -n "$version" ] || die "$2 is not PostgreSQL's source"
     case $version in
@@ -206,23 +222,23 @@ mkdir -p "$top"
 exec 8>"$top/fetch.lock" # the two flavours of a build share one source
 flock 8
 
-if [ -z "${PG_SOURCE-}" ]; then
-    asked="debian $(suite_of "$major")"
-elif [ -d "$PG_SOURCE" ]; then
-    dir=$(realpath "$PG_SOURCE")
+if [ -z "$given" ]; then
+    asked="debian $(suite_of "$what $major")"
+elif [ -d "$given" ]; then
+    dir=$(realpath "$given")
     # Never write into somebody's tree; and a tree configured in place cannot
     # serve a build elsewhere, its headers would be found first.
-    check_version "$dir" "PG_SOURCE ($dir)"
+    check_version "$dir" "$override ($dir)"
     for f in config.status GNUmakefile src/Makefile.global src/include/pg_config.h; do
         [ ! -e "$dir/$f" ] ||
-            die "PG_SOURCE ($dir) has been configured in place; run 'make distclean' there or give a fresh copy"
+            die "$override ($dir) has been configured in place; run 'make distclean' there or give a fresh copy"
     done
     asked="dir $dir $(find "$dir" -name .git -prune -o -type f -printf '%P %s %T@\n' |
                       sort | sha256sum | cut -c 1-64)"
-elif [ -f "$PG_SOURCE" ]; then
-    asked="archive $(sha256sum <"$PG_SOURCE" | cut -c 1-64)"
+elif [ -f "$given" ]; then
+    asked="archive $(sha256sum <"$given" | cut -c 1-64)"
 else
-    die "PG_SOURCE ($PG_SOURCE) does not exist"
+    die "$override ($given) does not exist"
 fi
 
 if [ -e "$top/src" ] && [ "$(sed -n 1p "$top/source" 2>/dev/null)" = "$asked" ]; then
@@ -235,11 +251,11 @@ case $asked in
         came=$dir
         ;;
     archive*)
-        archive=$(realpath "$PG_SOURCE")
+        archive=$(realpath "$given")
         came=$archive
         ;;
     debian*)
-        echo "pg$major: fetch the source from Debian (details in ${log#"$repo"/})"
+        echo "$name: fetch the source from Debian (details in ${log#"$repo"/})"
         download "${asked#debian }"
         ;;
 esac
@@ -256,4 +272,4 @@ fi
 rm -rf "$top/source" "$top/src"
 mv -T "$top/src.part" "$top/src"
 printf '%s\n%s\n' "$asked" "$came" >"$top/source"
-echo "pg$major: source is $came, $((SECONDS - start)) s"
+echo "$name: source is $came, $((SECONDS - start)) s"

@@ -41,13 +41,15 @@ suite 'os inside' tests/os/run.sh inside
 suite runtime tests/runtime/run.sh
 suite api tests/api/run.sh
 suite server tests/server/run.sh
-for s in core isolation plpgsql contrib; do
+for s in core isolation plpgsql contrib vector; do
     suite "pg $s" tests/pg/run.sh "$major" "$s"
 done
 if [ "${1-}" = --all ]; then
     for m in 15 18; do
         suite "pg$m build" bash -c "make PG_MAJOR=$m all && echo '1 passed, 0 failed'"
-        CALF=$PWD/build/calf$m suite "pg$m core" tests/pg/run.sh $m core
+        for s in core vector; do
+            CALF=$PWD/build/calf$m suite "pg$m $s" tests/pg/run.sh $m $s
+        done
     done
     CALF=$PWD/build/calf15 suite 'pg15 debs' tests/pg/debs.sh
 fi

@@ -1,7 +1,7 @@
 #!/bin/bash
 # archive.sh PGSQL CALF PACK ARCHIVE - all that libcalf carries of PostgreSQL, in one file
 #
-# PGSQL is what pg/build.sh installed, CALF a calf that carries nothing, PACK the program of
+# PGSQL is what pg/build.sh and pg/pgvector.sh installed, CALF a calf that carries nothing, PACK the program of
 # tools/pack.c.  Inside: programs and modules, stripped; share; a cluster that initdb made inside
 # calf and that was closed in order.  Left out: what only compiles against PostgreSQL needs.
 set -euo pipefail

@@ -2,7 +2,7 @@
 #
 # run.sh - PostgreSQL's own test suites against a server inside calf
 #
-#   tests/pg/run.sh [MAJOR] SUITE...      core, isolation, plpgsql, contrib, contrib/NAME
+#   tests/pg/run.sh [MAJOR] SUITE...      core, isolation, plpgsql, contrib, contrib/NAME, vector
 #   CALF_SERVE=tests/server/stock-serve.sh tests/pg/run.sh core       the same, stock
 #
 # The drivers are PostgreSQL's: pg_regress, pg_isolation_regress and what they
@@ -20,7 +20,7 @@ set -u
 case ${1:-} in
     [0-9]*) export PG_MAJOR=$1; shift ;;
 esac
-[ $# -gt 0 ] || { echo "usage: run.sh [MAJOR] core|isolation|plpgsql|contrib|contrib/NAME ..." >&2; exit 2; }
+[ $# -gt 0 ] || { echo "usage: run.sh [MAJOR] core|isolation|plpgsql|contrib|contrib/NAME|vector ..." >&2; exit 2; }
 
 # shellcheck source=tests/server/lib.sh
 . "$(dirname "$0")/../server/lib.sh"
@@ -223,10 +223,20 @@ run_contrib() {
     say "contrib modules without such suites:$without"
 }
 
+# pgvector's own
+run_vector() {
+    local test=$repo/build/pg$major/pgvector/src/test
+    fresh vector
+    open_server vector || return
+    # shellcheck disable=SC2046 # a list of names
+    regress vector "$pg_regress" "$test" --load-extension=vector $(basename -s .sql "$test"/sql/*.sql)
+    close_server
+}
+
 for suite in "$@"; do
     without=''
     case $suite in
-        core | isolation | contrib) "run_$suite" ;;
+        core | isolation | contrib | vector) "run_$suite" ;;
         plpgsql)   run_module plpgsql src/pl/plpgsql/src; close_server ;;
         contrib/*) run_module "$suite" "$suite"; close_server
                    [ -z "$without" ] || say "$suite has no such suite" ;;
