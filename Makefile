@@ -41,6 +41,7 @@ KERNEL := $(wildcard src/loader/*.c src/kernel/*.c) src/kernel/context_x86_64.S
 RUNTIME := $(wildcard src/runtime/*.c)
 ARCHIVE := src/runtime/archive.S
 API := $(wildcard src/api/*.c)
+CLI := $(wildcard cli/*.c)
 LIBS := -lzstd -lcrypto -ldl -pthread
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
@@ -73,9 +74,12 @@ $(O)/%.o: %.S Makefile | deps
 	@echo "  as $<"
 	@$(CC) -c $< -o $@
 
-$(CALF): $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE) cli/main.c)
+$(call obj,$(CLI)): FLAGS += -I$(PG)/pgsql/include
+$(call obj,$(CLI)): | pg
+
+$(CALF): $(call obj,$(CLI)) $(STATIC)
 	@echo "  ld $@"
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lssl -lm $(LIBS)
 
 $(EXEC): $(call obj,$(KERNEL) tests/os/calf-exec.c)
 	@echo "  ld $@"
@@ -84,8 +88,8 @@ $(EXEC): $(call obj,$(KERNEL) tests/os/calf-exec.c)
 # ---- the archive: what calf carries of PostgreSQL ---------------------------------------------------
 
 # makes the template cluster
-$(O)/calf-bare: $(call obj,$(KERNEL) $(RUNTIME) cli/main.c)
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
+$(O)/calf-bare: $(call obj,$(KERNEL) $(RUNTIME) $(API) $(CLI)) $(O)/libpq.o
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lssl -lm $(LIBS)
 
 $(O)/pack: $(call obj,tools/pack.c)
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lzstd -lcrypto

@@ -1,241 +1,137 @@
 /*
- * main.c - the `calf` command
- *
- * Signals are blocked in every thread and taken by sigwait() here, so that no
- * handler is needed: the first SIGINT or SIGTERM stops the server, the second
- * stops it at once.  Usage errors exit 2, refusals 1.
+ * main.c - the `calf` command: reading the command line by the table of commands.c
  */
-#include "../src/runtime/runtime.h"
+#include "cli.h"
 
 #include <getopt.h>
-#include <pthread.h>
-#include <fcntl.h>
-#include <signal.h>
+#include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/wait.h>
-#include <unistd.h>
 
-static const char usage[] =
-    "calf: PostgreSQL inside one process\n"
-    "\n"
-    "  calf serve DIR [--socket SOCKDIR] [-c name=value ...]\n"
-    "        serve the data directory DIR on a Unix socket until Ctrl-C\n"
-    "  calf psql DIR [psql's options]\n"
-    "        open DIR in this process and give the psql prompt\n"
-    "  calf run DIR PROGRAM [its options]\n"
-    "        open DIR in this process and run one of PostgreSQL's programs on it,\n"
-    "        for instance: calf run ./demo pg_dump --schema-only\n"
-    "\n"
-    "DIR is created, with an empty database, when it does not exist.\n"
-    "  --log FILE   where PostgreSQL's messages go (serve: standard error; else nowhere)\n"
-    "  -h, --help   this text\n"
-    "  --version    calf's version and PostgreSQL's\n";
-
-struct request {
-    struct server_options server;
-    const char *settings[SERVER_SETTINGS_MAX + 1];
-    const char *log;
-    bool quiet; /* PostgreSQL's messages are not for the terminal */
-};
-
-static int misuse(const char *what, const char *arg)
+int refuse(const char *fmt, ...)
 {
-    fprintf(stderr, "calf: %s%s; \"calf --help\" says how\n", what, arg);
-    return 2;
-}
+    va_list ap;
 
-static int refuse(const struct calf_error *err)
-{
-    fprintf(stderr, "calf: %s\n", err->text);
+    va_start(ap, fmt);
+    fputs("calf: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fputc('\n', stderr);
+    va_end(ap);
     return 1;
 }
 
-static void block_signals(sigset_t *set)
+int refuse_error(const struct calf_error *err)
 {
-    static const int ours[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH};
-
-    sigemptyset(set);
-    for (size_t i = 0; i < sizeof(ours) / sizeof(ours[0]); i++)
-        sigaddset(set, ours[i]);
-    pthread_sigmask(SIG_BLOCK, set, NULL);
-    signal(SIGPIPE, SIG_IGN);
+    return refuse("%s", err->text);
 }
 
-static int start(struct request *r, struct server **s, struct calf_error *err)
+int misuse(const struct call *c, const char *fmt, ...)
 {
-    struct install in;
-    int small = -1, rc;
+    const char *name = c->command ? c->command->name : "";
+    va_list ap;
 
-    if (install_find(&in, err) < 0)
-        return -1;
-    if (r->log) {
-        FILE *f = fopen(r->log, "ae");
+    va_start(ap, fmt);
+    fputs("calf: ", stderr);
+    vfprintf(stderr, fmt, ap);
+    fprintf(stderr, "; \"calf %s%s--help\" says how\n", name, *name ? " " : "");
+    va_end(ap);
+    return 2;
+}
 
-        if (!f)
-            return fail(err, CALF_ACCESS, "cannot open the log file %s", r->log);
-        r->server.log_fd = fileno(f);
-    } else if (r->quiet) {
-        r->server.log_fd = small = log_memory(err);
-        if (small < 0)
-            return -1;
+static int take_option(struct call *c, const struct option_row *o, const char *value)
+{
+    if (o->id == OPTION_SETTING) {
+        if (!strchr(value, '=') || *value == '=')
+            return misuse(c, "a setting is name=value, not \"%s\"", value);
+        if (c->nsettings == SETTINGS_MAX)
+            return misuse(c, "more than %d settings; put them into postgresql.conf", SETTINGS_MAX);
+        c->settings[c->nsettings++] = value;
     }
-    rc = server_start(&in, &r->server, s, err);
-    if (rc < 0 && small >= 0) {
-        char text[LOG_SIZE + 1];
+    c->value[o->id] = value ? value : "";
+    return 0;
+}
 
-        log_text(small, text, sizeof(text));
-        fputs(text, stderr);
+#define FIRST_LONG 256 /* what getopt_long() returns for the first row; below are letters */
+
+static const struct option_row *with_letter(const struct option_row *o, int letter)
+{
+    while (o->letter != letter)
+        o++;
+    return o;
+}
+
+/* The options; what else there is becomes c->words.  0, or an exit code after a message. */
+static int parse(struct call *c, int argc, char **argv)
+{
+    const struct option_row *rows = c->command->options;
+    struct option list[OPTION_COUNT + 1] = {0};
+    char letters[OPTION_COUNT * 2 + 4];
+    size_t n = 0;
+    int got, rc = 0;
+
+    /* ":" tells a missing value from an unknown option; "+": a program's options are its own */
+    strcpy(letters, c->command->words_max < 0 ? "+:" : ":");
+    for (; rows[n].id != OPTION_END; n++) {
+        list[n] = (struct option){rows[n].name, rows[n].value ? required_argument : no_argument,
+                                  NULL, FIRST_LONG + (int)n};
+        if (rows[n].letter)
+            sprintf(letters + strlen(letters), "%c%s", rows[n].letter, rows[n].value ? ":" : "");
     }
-    return rc;
-}
+    opterr = 0;
+    for (;;) {
+        int before = optind;
 
-/* ---- serve --------------------------------------------------------------------- */
-
-struct waiter {
-    struct server *server;
-    pthread_t main;
-    int code;
-    _Atomic bool done;
-};
-
-static void *wait_for_server(void *arg)
-{
-    struct waiter *w = arg;
-
-    w->code = server_wait(w->server);
-    w->done = true;
-    pthread_kill(w->main, SIGTERM); /* sigwait() below returns */
-    return w;
-}
-
-static int serve(struct request *r)
-{
-    struct waiter w = {.main = pthread_self()};
-    struct calf_error err;
-    sigset_t set;
-    pthread_t thread;
-    int sig, stops = 0;
-
-    block_signals(&set);
-    if (start(r, &w.server, &err) < 0)
-        return refuse(&err);
-    printf("calf: serving %s; connect with: psql -h %s -U postgres\n", r->server.dir,
-           server_socket_dir(w.server));
-    fflush(stdout);
-    if (pthread_create(&thread, NULL, wait_for_server, &w) != 0)
-        return fail(&err, CALF_SYSTEM, "no thread"), refuse(&err);
-    while (sigwait(&set, &sig) == 0 && !w.done) {
-        if (sig == SIGHUP)
-            server_reload(w.server);
-        else if (sig == SIGINT || sig == SIGTERM || sig == SIGQUIT)
-            server_signal_stop(w.server, stops++ ? STOP_IMMEDIATE : STOP_FAST);
-    }
-    pthread_join(thread, NULL);
-    return w.code;
-}
-
-/* ---- programs beside the server --------------------------------------------------- */
-
-struct runner {
-    struct server *server;
-    pid_t pid;
-    pthread_t main;
-    int status;
-    _Atomic bool done;
-};
-
-static void *wait_for_program(void *arg)
-{
-    struct runner *r = arg;
-
-    r->status = server_run_wait(r->server, r->pid);
-    r->done = true;
-    pthread_kill(r->main, SIGTERM);
-    return r;
-}
-
-static int run(struct request *q, char *const argv[])
-{
-    struct runner r = {.main = pthread_self()};
-    struct calf_error err;
-    sigset_t set;
-    pthread_t thread;
-    int sig, stops = 0;
-
-    block_signals(&set);
-    if (start(q, &r.server, &err) < 0)
-        return refuse(&err);
-    r.pid = server_run(r.server, argv, (int[]){0, 1, 2}, &err);
-    if (r.pid < 0) {
-        r.status = 1 << 8;
-        refuse(&err);
-    } else if (pthread_create(&thread, NULL, wait_for_program, &r) == 0) {
-        while (sigwait(&set, &sig) == 0 && !r.done) {
-            server_run_kill(r.server, r.pid, sig);
-            if (sig != SIGINT && sig != SIGWINCH && stops++) {
-                fprintf(stderr, "calf: stopped at once; the database recovers when it is opened\n");
-                _exit(128 + sig);
-            }
+        got = getopt_long(argc, argv, letters, list, NULL);
+        if (got == -1)
+            break;
+        if (got == ':')
+            return misuse(c, "%s needs a value", argv[optind - 1]);
+        if (got == '?' && c->command->words_max < 0) { /* the program's; ours come before */
+            optind = before;
+            break;
         }
-        pthread_join(thread, NULL);
+        if (got == '?')
+            return misuse(c, "there is no option %s", argv[before]);
+        rc = take_option(c, got >= FIRST_LONG ? &rows[got - FIRST_LONG] : with_letter(rows, got),
+                         optarg);
+        if (rc != 0)
+            return rc;
     }
-    server_signal_stop(r.server, STOP_FAST);
-    server_wait(r.server);
-    return WIFEXITED(r.status) ? WEXITSTATUS(r.status) : 128 + WTERMSIG(r.status);
+    c->words = argv + optind;
+    c->nwords = argc - optind;
+    if (c->command->words_max >= 0 && c->nwords > c->command->words_max)
+        return misuse(c, "unexpected argument %s", c->words[c->command->words_max]);
+    return 0;
 }
-
-/* ---- the command line --------------------------------------------------------------- */
 
 int main(int argc, char **argv)
 {
-    static const struct option options[] = {{"socket", required_argument, NULL, 's'},
-                                            {"log", required_argument, NULL, 'l'},
-                                            {"help", no_argument, NULL, 'h'},
-                                            {"version", no_argument, NULL, 'v'},
-                                            {0}};
-    struct request r = {.server.log_fd = 2};
-    const char *command = argc > 1 ? argv[1] : NULL;
-    bool serves;
-    int c, n = 0;
+    struct call c = {.command = NULL};
+    const char *name = argc > 1 ? argv[1] : "";
+    int rc;
 
-    if (!command)
-        return fputs(usage, stderr), 2;
-    if (strcmp(command, "--help") == 0 || strcmp(command, "-h") == 0)
-        return fputs(usage, stdout), 0;
-    if (strcmp(command, "--version") == 0)
-        return printf("calf %s with PostgreSQL %d\n", CALF_VERSION, CALF_PG_MAJOR), 0;
-    serves = strcmp(command, "serve") == 0;
-    if (!serves && strcmp(command, "psql") != 0 && strcmp(command, "run") != 0)
-        return misuse("there is no command ", command);
-    argv++, argc--;
-    r.server.settings = r.settings;
-    opterr = 0;
-    /* "+": what follows the directory is the program's */
-    while ((c = getopt_long(argc, argv, serves ? "c:h" : "+c:h", options, NULL)) != -1) {
-        switch (c) {
-        case 's': r.server.socket_dir = optarg; break;
-        case 'l': r.log = optarg; break;
-        case 'h': return fputs(usage, stdout), 0;
-        case 'v': return printf("calf %s with PostgreSQL %d\n", CALF_VERSION, CALF_PG_MAJOR), 0;
-        case 'c':
-            if (n == SERVER_SETTINGS_MAX || !strchr(optarg, '='))
-                return misuse("-c wants name=value, 23 at most: ", optarg);
-            r.settings[n++] = optarg;
-            break;
-        default: return misuse("unknown option or missing value: ", argv[optind - 1]);
-        }
+    if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
+        return printf("calf %s\n", calf_version()), 0;
+    if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
+        name = "help";
+    if (!*name) {
+        rc = misuse(&c, "say what to do: psql, serve ...");
+        return rc;
     }
-    if (optind == argc)
-        return misuse("name the data directory after ", command);
-    r.server.dir = argv[optind++];
-    if (serves)
-        return optind < argc ? misuse("unexpected argument ", argv[optind]) : serve(&r);
-    r.quiet = true;
-    if (strcmp(command, "psql") == 0)
-        argv[--optind] = "psql";
-    else if (optind == argc)
-        return misuse("name the program after the directory", "");
-    return run(&r, argv + optind);
+    for (const struct command *k = commands; k->name && !c.command; k++)
+        if (strcmp(k->name, name) == 0)
+            c.command = k;
+    if (!c.command)
+        return misuse(&c, "there is no command %s", name);
+    argv[1] = argv[0];
+    rc = parse(&c, argc - 1, argv + 1);
+    if (rc != 0)
+        return rc;
+    if (c.value[OPTION_HELP])
+        return command_help(&(struct call){
+            .command = c.command, .words = (char *[]){(char *)c.command->name, NULL}, .nwords = 1});
+    if (c.value[OPTION_EXTENSIONS])
+        setenv("CALF_EXTENSION_PATH", c.value[OPTION_EXTENSIONS], 1);
+    return c.command->run(&c);
 }

@@ -114,6 +114,11 @@ struct calf_options {
      * environment variable CALF_EXTENSION_PATH says.
      */
     const char *extension_path;
+    /*
+     * Addresses as for calf_listen(), NULL at the end; NULL: none.  That they are free is looked
+     * at before anything in the directory changes.
+     */
+    const char *const *listen;
 };
 
 /*
@@ -134,7 +139,8 @@ enum calf_close_mode { CALF_FAST = 0, CALF_SMART = 1, CALF_IMMEDIATE = 2 };
 /*
  * Give the handle back.  The last handle of a directory closes it and returns when everything of
  * it is released: threads, descriptors, memory, the lock; unless it lingers (calf_options).  NULL
- * is allowed.  Errors: CALF_MISUSE.
+ * is allowed.  While it closes, another thread may call this once more with the same handle, to
+ * hurry it (smart, then fast, then immediate); both return when it is closed.  Errors: CALF_MISUSE.
  */
 int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err);
 
@@ -159,8 +165,9 @@ const char *const *calf_features(void);
  * Let other processes in.  `address` is a directory for the socket .s.PGSQL.5432 (absolute; created
  * with mode 0700 when absent; the socket has mode 0600), or "tcp:PORT", "tcp:ADDRESS:PORT": without
  * an ADDRESS only this machine's own programs can connect.  PORT 0 takes a free one.  Sessions over
- * TCP need a password (pg_hba.conf).  Any number of addresses at a time.  Errors: CALF_MISUSE,
- * CALF_ACCESS (in use, not allowed), CALF_SYSTEM.
+ * TCP need a password (pg_hba.conf).  "fd:N" is a socket that listens already, for instance one
+ * that systemd handed over; it is not taken.  Any number of addresses at a time.  Errors:
+ * CALF_MISUSE, CALF_ACCESS (in use, not allowed), CALF_SYSTEM.
  */
 int calf_listen(calf_db *db, const char *address, struct calf_error *err);
 
@@ -178,11 +185,21 @@ const char *calf_uri(calf_db *db);
  * Run one of PostgreSQL's programs (psql, pg_dump, pgbench ...) inside this process, connected to
  * the database by default.  argv[0] is its name, argv ends with NULL; fds, borrowed, become its
  * standard input, output and error, NULL: the host's own.  Returns when it ends, CALF_OK whatever
- * its *exit_code (128 + N: ended by signal N).  Errors: CALF_MISUSE, CALF_INSTALL (no such
- * program), CALF_SYSTEM.
+ * its *exit_code (128 + N: ended by signal N).
+ *
+ * db == NULL: without a database, for programs that connect to where the environment says (PGHOST
+ * ...), or that work on files (pg_controldata, pg_checksums, pg_verifybackup ...).
+ * Errors: CALF_MISUSE, CALF_INSTALL (no such program), CALF_SYSTEM.
  */
 int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
              struct calf_error *err);
+
+/*
+ * Give a signal (SIGINT, SIGTERM, SIGWINCH ...) to all programs that calf_run() runs on the
+ * database just now, NULL: to those without a database.  They take it as if kill() had sent it.
+ * Errors: CALF_MISUSE.
+ */
+int calf_run_signal(calf_db *db, int signal, struct calf_error *err);
 
 /*
  * Copy the open database, with all that was committed before the call, while sessions go on: into
@@ -235,6 +252,29 @@ int calf_wire_exchange(calf_wire *wire, const void *in, size_t *in_size, void *o
 
 /* Give the wire back; its session ends.  NULL is allowed.  Errors: CALF_MISUSE. */
 int calf_wire_close(calf_wire *wire, struct calf_error *err);
+
+enum calf_state {
+    CALF_ABSENT = 0,  /* nothing there, or an empty directory: calf_open() creates a cluster */
+    CALF_CLOSED = 1,  /* a cluster that was closed in order */
+    CALF_CRASHED = 2, /* one that was not: the next opening recovers it */
+    CALF_OPEN = 3,    /* a process has it open, this one or another */
+};
+
+struct calf_status {
+    enum calf_state state;
+    /* CALF_OPEN only: */
+    long pid;        /* the process; 0: it is just starting */
+    int stock;       /* it is a stock PostgreSQL server */
+    long long since; /* when it was opened, in seconds since 1970; 0: unknown */
+    char uri[4096];  /* where it listens, for libpq; the newest of calf_listen(); "": nowhere */
+};
+
+/*
+ * Look at a data directory, whoever has it open, without changing it or being in anybody's way.  It
+ * is what was true a moment ago.  On failure `status` is all zeros.  Errors: CALF_MISUSE,
+ * CALF_FOREIGN (no data directory, or an unfinished copy), CALF_MAJOR, CALF_ACCESS.
+ */
+int calf_look(const char *path, struct calf_status *status, struct calf_error *err);
 
 /*
  * The directory for an application's own data (XDG Base Directory: $XDG_DATA_HOME, else

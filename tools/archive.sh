@@ -21,7 +21,7 @@ rm -rf "$stage/share/doc" "$stage/share/man"
 find "$stage" -type f -not -path "$stage/bin/*" -exec chmod 644 {} +
 
 # the WAL begins anew, so that initdb's need not be copied
-TZ=Etc/UTC CALF_PG=$pgsql "$calf" psql -c wal_recycle=off "$stage/template" -Xqc 'select pg_switch_wal()' -c checkpoint \
+TZ=Etc/UTC CALF_PG=$pgsql "$calf" psql --config wal_recycle=off "$stage/template" -Xqc 'select pg_switch_wal()' -c checkpoint \
     >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
 rm -f "$stage/template/postmaster.opts"
 # src/runtime/template.c puts the zeros at its end back

@@ -37,6 +37,7 @@ struct database *database_use(calf_db *db);
 void database_unuse(struct database *d);
 struct server *database_server(struct database *d);
 struct listener **database_listeners(struct database *d);
+const char *database_directory(struct database *d);
 unsigned long database_number(struct database *d);
 const char *database_superuser(struct database *d);
 /*
@@ -70,7 +71,10 @@ struct pg_conn *database_session(struct database *d);
 
 /* ---- listen.c -------------------------------------------------------------------- */
 
+/* Could it be listened on?  0, or -1 and err; nothing is changed. */
+int listen_possible(const char *address, struct calf_error *err);
+int listen_begin(struct database *d, const char *address, struct calf_error *err);
 /* Ends the listener of that address, NULL: all.  False: there is none. */
-bool listeners_close(struct listener **list, const char *address);
+bool listeners_close(struct database *d, const char *address);
 
 #endif

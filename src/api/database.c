@@ -30,6 +30,7 @@ struct database {
     struct run *runs;         /* programs of calf_run() */
     struct listener *listeners; /* listen.c */
     bool busy;                  /* starting or stopping */
+    calf_db *closing;           /* the handle that calf_close() stops it for */
     bool on_demand;             /* temporary for `host=calf:` */
     bool temporary;
     int linger_ms;
@@ -43,12 +44,14 @@ struct database {
 
 struct run {
     struct run *next;
+    struct server *server;
     pid_t pid;
 };
 
 static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct database *databases;
+static struct run *runs_without; /* programs of calf_run() without a database */
 static unsigned long last_number;
 static bool reaping;     /* the thread that closes what lingers runs */
 static pid_t reaper_pid; /* 0: nothing ever lingered */
@@ -69,6 +72,8 @@ struct database *database_use(calf_db *db)
 
     pthread_mutex_lock(&lock);
     d = handle_object(db, HANDLE_DATABASE);
+    if (d && d->busy) /* closing */
+        d = NULL;
     if (d)
         d->users++;
     pthread_mutex_unlock(&lock);
@@ -202,18 +207,11 @@ static void end_pump(struct database *d)
 
 static int start(struct database *d, const struct calf_options *o, struct calf_error *err)
 {
-    /* for a program beside others: memory that is used, and no waiting for a slow disk at the end
-     */
-    static const char *const defaults[] = {"shared_buffers=32MB", "max_wal_size=256MB",
-                                           "huge_pages=off"};
-    static const char *const relaxed[] = {"synchronous_commit=off"};
     static const char *const none[] = {"synchronous_commit=off", "fsync=off",
                                        "full_page_writes=off"};
     const char *settings[SERVER_SETTINGS_MAX + 2]; /* one too many is refused by server_start() */
     struct server_options so = {.dir = d->dir,
-                                .inside = true,
                                 .settings = settings,
-                                .quiet = true,
                                 .encoding = o->encoding,
                                 .locale = o->locale,
                                 .icu_locale = o->icu_locale,
@@ -224,22 +222,18 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
     struct install in;
     int n = 0;
 
-    for (int i = 0; i < 3; i++)
-        settings[n++] = defaults[i];
-    if (d->temporary || o->durability == CALF_NONE)
-        for (int i = 0; i < 3; i++)
-            settings[n++] = none[i];
-    else if (o->durability == CALF_RELAXED)
-        settings[n++] = relaxed[0];
+    for (int i = 0; i < (d->temporary || o->durability == CALF_NONE ? 3 : (int)o->durability); i++)
+        settings[n++] = none[i];
     for (int i = 0; o->settings && o->settings[i] && n <= SERVER_SETTINGS_MAX; i++) {
         if (!strchr(o->settings[i], '='))
             return fail(err, CALF_MISUSE, "the setting \"%s\" is not name=value", o->settings[i]);
         settings[n++] = o->settings[i];
     }
     settings[n] = NULL;
-    if (install_find(&in, err) < 0)
-        return -1;
-    if (open_log(d, o, err) < 0)
+    for (int i = 0; o->listen && o->listen[i]; i++)
+        if (listen_possible(o->listen[i], err) < 0)
+            return -1;
+    if (install_find(&in, err) < 0 || open_log(d, o, err) < 0)
         return -1;
     so.log_fd = d->pump ? pump_fd(d->pump) : d->log_fd;
     if (server_start(&in, &so, &d->server, err) < 0) {
@@ -250,6 +244,15 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
     }
     snprintf(d->dir, sizeof(d->dir), "%s", server_directory(d->server));
     make_dsn(d);
+    for (int i = 0; o->listen && o->listen[i]; i++)
+        if (listen_begin(d, o->listen[i], err) < 0) {
+            server_signal_stop(d->server, STOP_FAST);
+            listeners_close(d, NULL);
+            server_wait(d->server);
+            server_release(d->server);
+            end_pump(d);
+            return -1;
+        }
     return 0;
 }
 
@@ -273,20 +276,30 @@ static void unlink_database(struct database *d)
     pthread_cond_broadcast(&changed);
 }
 
+/* `lock` held. */
+static void tell_to_stop(struct database *d, enum stop_mode mode)
+{
+    for (struct run *r = d->runs; r && mode != STOP_SMART; r = r->next)
+        server_run_kill(d->server, r->pid, mode == STOP_FAST ? SIGTERM : SIGKILL);
+    server_signal_stop(d->server, mode);
+}
+
 /* `lock` held; released meanwhile.  Afterwards `d` is gone. */
 static void stop(struct database *d, enum stop_mode mode)
 {
+    struct server *server = d->server;
+
     d->busy = true;
-    for (struct run *r = d->runs; r && mode != STOP_SMART; r = r->next)
-        server_run_kill(d->server, r->pid, mode == STOP_FAST ? SIGTERM : SIGKILL);
-    pthread_mutex_unlock(&lock);
-    server_signal_stop(d->server, mode);
-    pthread_mutex_lock(&lock);
+    tell_to_stop(d, mode);
     while (d->users > 0)
         pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
-    listeners_close(&d->listeners, NULL);
-    server_wait(d->server);
+    listeners_close(d, NULL);
+    server_wait(server);
+    pthread_mutex_lock(&lock);
+    d->server = NULL; /* nobody hurries it any more */
+    pthread_mutex_unlock(&lock);
+    server_release(server);
     clean_up(d);
     pthread_mutex_lock(&lock);
     unlink_database(d);
@@ -547,6 +560,11 @@ const char *database_superuser(struct database *d)
     return d->superuser;
 }
 
+const char *database_directory(struct database *d)
+{
+    return d->dir;
+}
+
 struct listener **database_listeners(struct database *d)
 {
     return &d->listeners;
@@ -605,17 +623,28 @@ int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err)
         return fail(err, CALF_MISUSE, "there is no mode %d of closing", mode), CALF_MISUSE;
     pthread_mutex_lock(&lock);
     d = handle_object(db, HANDLE_DATABASE);
-    if (d) {
+    if (!d) {
+        pthread_mutex_unlock(&lock);
+        return closed_handle(err);
+    }
+    if (d->closing == db) { /* another thread closes it already: hurry it */
+        if (d->server)
+            tell_to_stop(d, modes[mode]);
+        while (handle_object(db, HANDLE_DATABASE))
+            pthread_cond_wait(&changed, &lock);
+    } else if (d->handles == 1 && (d->linger_ms == 0 || mode != CALF_FAST)) {
+        d->handles = 0;
+        d->closing = db;
+        stop(d, modes[mode]);
         handle_end(db);
-        if (--d->handles > 0 || d->busy)
-            ; /* others have it */
-        else if (d->linger_ms == 0 || mode != CALF_FAST)
-            stop(d, modes[mode]);
-        else if (d->connections == 0)
+        pthread_cond_broadcast(&changed);
+    } else {
+        handle_end(db);
+        if (--d->handles == 0 && d->connections == 0)
             let_go(d);
     }
     pthread_mutex_unlock(&lock);
-    return d ? CALF_OK : closed_handle(err);
+    return CALF_OK;
 }
 
 int calf_healthy(calf_db *db)
@@ -663,36 +692,60 @@ int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
 {
     static const int host[3] = {0, 1, 2};
     struct calf_error own;
-    struct database *d;
-    struct run run, **at;
+    struct database *d = NULL;
+    struct run run = {0}, **list, **at;
+    struct install in;
     int status;
 
     err = error_room(err, &own);
     if (!argv || !argv[0])
         return fail(err, CALF_MISUSE, "calf_run() needs the name of a program"), CALF_MISUSE;
-    d = database_use(db);
-    if (!d)
+    if (db && !(d = database_use(db)))
         return closed_handle(err);
-    pthread_mutex_lock(&lock);
-    run.pid = server_run(d->server, argv, fds ? fds : host, err);
-    run.next = d->runs;
-    if (run.pid > 0)
-        d->runs = &run;
-    pthread_mutex_unlock(&lock);
-    if (run.pid < 0) {
-        database_unuse(d);
+    if (!d && install_find(&in, err) < 0)
         return err->code;
-    }
-    status = server_run_wait(d->server, run.pid);
+    run.server = d ? d->server : server_none(&in);
+    if (!run.server)
+        return fail(err, CALF_SYSTEM, "out of memory"), CALF_SYSTEM;
+    list = d ? &d->runs : &runs_without;
     pthread_mutex_lock(&lock);
-    for (at = &d->runs; *at != &run; at = &(*at)->next)
-        ;
-    *at = run.next;
+    run.pid = server_run(run.server, argv, fds ? fds : host, err);
+    run.next = *list;
+    if (run.pid > 0)
+        *list = &run;
     pthread_mutex_unlock(&lock);
-    database_unuse(d);
-    if (exit_code)
-        *exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
-    return CALF_OK;
+    if (run.pid > 0) {
+        status = server_run_wait(run.server, run.pid);
+        pthread_mutex_lock(&lock);
+        for (at = list; *at != &run; at = &(*at)->next)
+            ;
+        *at = run.next;
+        pthread_mutex_unlock(&lock);
+        if (exit_code)
+            *exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    }
+    if (d)
+        database_unuse(d);
+    else
+        server_release(run.server);
+    return run.pid > 0 ? CALF_OK : (int)err->code;
+}
+
+int calf_run_signal(calf_db *db, int signal, struct calf_error *err)
+{
+    struct calf_error own;
+    struct database *d = NULL;
+
+    err = error_room(err, &own);
+    if (signal < 1 || signal >= SIGRTMIN)
+        return fail(err, CALF_MISUSE, "there is no signal %d", signal), CALF_MISUSE;
+    pthread_mutex_lock(&lock);
+    if (db)
+        d = handle_object(db, HANDLE_DATABASE);
+    for (struct run *r = d ? d->runs : db ? NULL : runs_without; r; r = r->next)
+        server_run_kill(r->server, r->pid, signal);
+    pthread_mutex_unlock(&lock);
+    return d || !db ? CALF_OK : closed_handle(err);
 }
 
 int calf_data_dir(const char *organisation, const char *application, char *buf, size_t size,

@@ -239,8 +239,8 @@ struct kernel {
     char image_dir[PATH_MAX];      /* programs in this directory run inside */
     char lib_dir[PATH_MAX];        /* PostgreSQL's own libraries */
     struct bind *binds;            /* path.c; constant once a process runs */
-    pid_t stale_pids[2]; /* kill() says ESRCH for them: left by dead hosts (runtime/lock.c) */
-    uid_t uid;           /* what processes are told they run as */
+    pid_t stale_pid; /* kill() says ESRCH for it: left by a dead host (runtime/lock.c); 0: none */
+    uid_t uid;       /* what processes are told they run as */
     gid_t gid;
     uid_t real_uid;
     mode_t host_umask;

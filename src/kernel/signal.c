@@ -481,7 +481,7 @@ int sys_sigwait(const sigset_t *set, int *sig)
 /* The host and its threads must never be hit by a stray pid; that the host lives may be asked. */
 static int kill_host(struct kernel *k, pid_t pid, int sig)
 {
-    if (pid == k->stale_pids[0] || pid == k->stale_pids[1])
+    if (pid == k->stale_pid)
         return -ESRCH;
     if (syscall(SYS_tgkill, getpid(), pid, 0) == 0)
         return pid == getpid() && sig == 0 ? 0 : -ESRCH;

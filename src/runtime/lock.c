@@ -11,6 +11,9 @@
  * postmaster.pid that the lock proves dead may live again as something else
  * (pid 1 in a container): it is reported as stale, and the kernel's kill() then
  * says that it does not exist.
+ *
+ * Who only asks takes LOCK_SH for a moment.  Who wants the lock and can have LOCK_SH has met
+ * somebody who asks, and tries again.
  */
 #include "runtime.h"
 
@@ -18,34 +21,46 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/shm.h>
+#include <time.h>
 #include <unistd.h>
 
 struct pidfile {
     pid_t pid;
     int shmid; /* -1: none */
+    struct holder holder;
 };
 
+/* Its lines are in miscadmin.h (LOCK_FILE_LINE_...). */
 static bool read_pidfile(const char *dir, struct pidfile *out)
 {
     char path[PATH_MAX + 32], line[PATH_MAX];
     unsigned long key;
     FILE *f;
 
-    *out = (struct pidfile){0, -1};
+    *out = (struct pidfile){.shmid = -1};
     snprintf(path, sizeof(path), "%s/postmaster.pid", dir);
     f = fopen(path, "re");
     if (!f)
         return false;
     for (int n = 1; fgets(line, sizeof(line), f); n++) {
+        line[strcspn(line, "\n")] = '\0';
         if (n == 1 && sscanf(line, "%d", &out->pid) != 1)
             break;
+        if (n == 3)
+            out->holder.since = strtoll(line, NULL, 10);
+        if (n == 4)
+            out->holder.port = atoi(line);
+        if (n == 5)
+            strcpy(out->holder.socket_dir, line);
         if (n == 7 && sscanf(line, "%lu %d", &key, &out->shmid) != 2)
             out->shmid = -1;
     }
     fclose(f);
+    out->holder.pid = out->pid;
     return out->pid > 0;
 }
 
@@ -73,18 +88,51 @@ static bool is_stock_server(const struct pidfile *pf)
     return strcmp(name, "postgres") == 0 || strcmp(name, "postmaster") == 0;
 }
 
-int lock_directory(const char *dir, pid_t *stale, struct calf_error *err)
+/* LOCK_EX; 0 or -errno. */
+static int lock_exclusive(int fd)
+{
+    for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
+        struct timespec ms = {0, 1000000};
+
+        if (errno != EWOULDBLOCK || tries == 1000 || flock(fd, LOCK_SH | LOCK_NB) < 0)
+            return -errno;
+        flock(fd, LOCK_UN);
+        nanosleep(&ms, NULL);
+    }
+    return 0;
+}
+
+int lock_holder(const char *dir, struct holder *out, struct calf_error *err)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct pidfile pf;
+    bool held;
+
+    *out = (struct holder){0};
+    if (fd < 0)
+        return fail(err, CALF_ACCESS, "cannot open the data directory %s: %s", dir,
+                    strerror(errno));
+    held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    close(fd);
+    if (read_pidfile(dir, &pf) && (held || is_stock_server(&pf))) {
+        *out = pf.holder;
+        out->stock = !held;
+        return 1;
+    }
+    return held;
+}
+
+int lock_directory(const char *dir, pid_t *stale, struct calf_error *err)
+{
+    int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), why;
     struct pidfile pf;
 
     *stale = 0;
     if (fd < 0)
         return fail(err, CALF_ACCESS, "cannot open the data directory %s: %s", dir,
                     strerror(errno));
-    if (flock(fd, LOCK_EX | LOCK_NB) < 0) {
-        int why = errno;
-
+    why = -lock_exclusive(fd);
+    if (why) {
         close(fd);
         if (why != EWOULDBLOCK)
             return fail(err, CALF_ACCESS, "cannot lock the data directory %s: %s", dir,

@@ -12,7 +12,6 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <sys/types.h>
-#include <sys/un.h>
 
 struct archive_entry;
 
@@ -44,11 +43,15 @@ int install_find(struct install *out, struct calf_error *err);
  */
 int lock_directory(const char *dir, pid_t *stale, struct calf_error *err);
 
-/* ---- socket.c ---------------------------------------------------------------- */
-
-/* The address of the socket file in `dir`. */
-int socket_address(const char *dir, struct sockaddr_un *out, struct calf_error *err);
-bool socket_answers(const struct sockaddr_un *address);
+struct holder {
+    pid_t pid; /* 0: it is just starting */
+    bool stock;
+    long long since; /* seconds since 1970 */
+    int port;        /* these two: of the socket that PostgreSQL made itself */
+    char socket_dir[PATH_MAX];
+};
+/* Who has the directory open: 1 and *out, 0: nobody, or -1.  Is in nobody's way. */
+int lock_holder(const char *dir, struct holder *out, struct calf_error *err);
 
 /* ---- log.c ------------------------------------------------------------------- */
 
@@ -113,13 +116,18 @@ int extensions_bind(struct kernel *k, const struct install *in, const char *dirs
 
 /* ---- server.c ---------------------------------------------------------------- */
 
+/* What is in a directory: nothing yet (absent, empty, or a creation that did not end), a cluster of
+ * this major version, or FOUND_ERROR and err. */
+enum found { FOUND_NOTHING, FOUND_CLUSTER, FOUND_ERROR };
+enum found server_look(const char *dir, int major, struct calf_error *err);
+
+#define LISTEN_FILE "calf.listen" /* in the data directory: the URIs of an open database */
+
+/* A server has no socket of its own: see server_connect() and server_hand_in(). */
 struct server_options {
     const char *dir;             /* created, with its cluster, when absent */
-    const char *socket_dir;      /* NULL: the data directory */
-    bool inside;                 /* no socket: only server_connect() and server_hand_in() */
     const char *const *settings; /* name=value as for -c, NULL-terminated; NULL: none */
     int log_fd;                  /* PostgreSQL's stderr; borrowed until stopped */
-    bool quiet;                  /* no progress line while a cluster is created */
     const char *extension_path;  /* as in calf_options */
     const char *superuser;       /* NULL: SUPERUSER; of a new cluster, and for server_run() */
     /* of a new cluster */
@@ -137,16 +145,18 @@ int server_start(const struct install *in, const struct server_options *o, struc
 /* How PostgreSQL names them: smart waits for sessions, fast ends them, immediate recovers later. */
 enum stop_mode { STOP_SMART, STOP_FAST, STOP_IMMEDIATE };
 void server_signal_stop(struct server *s, enum stop_mode mode); /* any thread */
-void server_reload(struct server *s);                           /* any thread */
-/* Waits for the postmaster's end and releases everything; its exit code. */
-int server_wait(struct server *s);
-bool server_is_alive(struct server *s); /* any thread, until server_wait() */
-/* A connected descriptor of the host, or -errno; only with `inside`.  Any thread. */
+void server_wait(struct server *s);                             /* for the postmaster's end */
+/* Ends what is left of it and frees everything; NULL is allowed. */
+void server_release(struct server *s);
+bool server_is_alive(struct server *s); /* any thread */
+/* A connected descriptor of the host, or -errno.  Any thread. */
 int server_connect(struct server *s);
 /* Gives the server a connection that the host accepted; takes fd; 0 or -errno.  Any thread. */
 int server_hand_in(struct server *s, int fd);
 const char *server_directory(const struct server *s); /* absolute */
-const char *server_socket_dir(const struct server *s);
+/* No server, only a place for server_run(): its programs have the host's environment.  NULL: no
+ * memory. */
+struct server *server_none(const struct install *in);
 /*
  * Start one of PostgreSQL's programs as a process beside the server.  argv[0] is its
  * name; fds become 0, 1, 2; PGHOST, PGPORT, PGUSER, PGDATABASE point to the server.

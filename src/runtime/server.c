@@ -18,7 +18,7 @@
 struct server {
     struct kernel *kernel;
     struct install install;
-    char dir[PATH_MAX], socket_dir[PATH_MAX];
+    char dir[PATH_MAX];
     int lock_fd;
     pid_t postmaster;
     char *env[ENV_MAX];
@@ -27,9 +27,7 @@ struct server {
 
 /* ---- what is in the directory? ------------------------------------------------- */
 
-enum found { FOUND_NOTHING, FOUND_CLUSTER, FOUND_ERROR };
-
-static enum found look(const char *dir, int major, struct calf_error *err)
+enum found server_look(const char *dir, int major, struct calf_error *err)
 {
     char path[PATH_MAX + 32], version[32] = "";
     struct dirent *e;
@@ -80,37 +78,16 @@ static enum found look(const char *dir, int major, struct calf_error *err)
     return FOUND_CLUSTER;
 }
 
-/*
- * The socket must fit, and nobody may answer on it.  Where nobody does, the pid in the lock file
- * beside it (miscinit.c) is nobody's either, whatever lives under that number: *stale, 0 for none.
- */
-static int check_socket(const char *dir, pid_t *stale, struct calf_error *err)
-{
-    char path[PATH_MAX + 32];
-    struct sockaddr_un un;
-    FILE *f;
-
-    *stale = 0;
-    if (access(dir, W_OK | X_OK) < 0)
-        return fail(err, CALF_ACCESS, "cannot write to the socket directory %s: %s", dir,
-                    strerror(errno));
-    if (socket_address(dir, &un, err) < 0)
-        return -1;
-    if (socket_answers(&un))
-        return fail(err, CALF_HELD,
-                    "another server answers on the socket %s; stop it, or name another "
-                    "directory with --socket",
-                    un.sun_path);
-    snprintf(path, sizeof(path), "%s.lock", un.sun_path);
-    f = fopen(path, "re");
-    if (f && fscanf(f, "%d", stale) != 1)
-        *stale = 0;
-    if (f)
-        fclose(f);
-    return 0;
-}
-
 /* ---- processes ------------------------------------------------------------------ */
+
+static void make_kernel(struct server *s)
+{
+    char bin[PATH_MAX + 8], lib[PATH_MAX + 8];
+
+    snprintf(bin, sizeof(bin), "%s/bin", s->install.root);
+    snprintf(lib, sizeof(lib), "%s/lib", s->install.root);
+    s->kernel = kernel_create(bin, lib);
+}
 
 static void make_environment(struct server *s, const char *superuser)
 {
@@ -120,7 +97,7 @@ static void make_environment(struct server *s, const char *superuser)
         if (strncmp(*e, "PGDATA=", 7) && strncmp(*e, "PGHOST=", 7) && strncmp(*e, "PGPORT=", 7) &&
             strncmp(*e, "PGUSER=", 7) && strncmp(*e, "PGDATABASE=", 11))
             s->env[n++] = *e;
-    snprintf(s->env_own[0], sizeof(s->env_own[0]), "PGHOST=%s", s->socket_dir);
+    snprintf(s->env_own[0], sizeof(s->env_own[0]), "PGHOST=@" INBOX_DIR);
     snprintf(s->env_own[1], sizeof(s->env_own[1]), "PGPORT=" SERVER_PORT);
     snprintf(s->env_own[2], sizeof(s->env_own[2]), "PGUSER=%s", superuser ? superuser : SUPERUSER);
     snprintf(s->env_own[3], sizeof(s->env_own[3]), "PGDATABASE=postgres");
@@ -157,6 +134,31 @@ static pid_t start_program(struct server *s, char *const argv[], const int fds[3
     if (pid < 0)
         return fail(err, CALF_SYSTEM, "cannot start %s: %s", path, strerror(-pid));
     return pid;
+}
+
+/*
+ * For a program beside others: memory that is used, and no waiting for a slow disk at the end.
+ * They are in the cluster's own file, where its owner sees and changes them.
+ */
+static int append_defaults(const struct server *s, bool durable, struct calf_error *err)
+{
+    static const char defaults[] = "\n# calf's defaults for a database beside a program; change "
+                                   "them as you like\n"
+                                   "shared_buffers = 32MB\n"
+                                   "max_wal_size = 256MB\n"
+                                   "huge_pages = off\n";
+    char path[PATH_MAX + 32];
+    int fd, rc;
+
+    snprintf(path, sizeof(path), "%s/postgresql.conf", s->dir);
+    fd = open(path, O_WRONLY | O_APPEND | O_CLOEXEC);
+    rc = fd >= 0 && write(fd, defaults, sizeof(defaults) - 1) == sizeof(defaults) - 1 &&
+                 (!durable || fsync(fd) == 0)
+             ? 0
+             : fail(err, CALF_FAILED, "cannot write to %s: %s", path, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    return rc;
 }
 
 /* A copy of the template, or, where something else is wanted, initdb in this process; what it
@@ -210,7 +212,7 @@ static int create_cluster(struct server *s, const struct server_options *o, stru
     }
     close(null);
     close(out);
-    return rc;
+    return rc < 0 ? rc : append_defaults(s, !o->volatile_data, err);
 }
 
 /*
@@ -244,19 +246,8 @@ static int start_postmaster(struct server *s, const struct server_options *o,
 {
     char pidfile[PATH_MAX + 32];
     struct stat left = {0};
-    /* local connections are trusted, so only our user may connect; a setting may say otherwise */
-    char *argv[62] = {"postgres",
-                      "-D",
-                      s->dir,
-                      "-k",
-                      s->socket_dir,
-                      "-h",
-                      "",
-                      "-p",
-                      SERVER_PORT,
-                      "-c",
-                      "unix_socket_permissions=0700"};
-    int n = 11, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    char *argv[62] = {"postgres", "-D", s->dir, "-k", "@" INBOX_DIR, "-h", "", "-p", SERVER_PORT};
+    int n = 9, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     for (int i = 0; o->settings && o->settings[i]; i++) {
         if (i == SERVER_SETTINGS_MAX) {
@@ -289,8 +280,10 @@ static int start_postmaster(struct server *s, const struct server_options *o,
 
 /* ---- the interface ------------------------------------------------------------------ */
 
-static void release(struct server *s)
+void server_release(struct server *s)
 {
+    if (!s)
+        return;
     if (s->kernel)
         kernel_destroy(s->kernel);
     if (s->lock_fd >= 0)
@@ -303,16 +296,16 @@ int server_start(const struct install *in, const struct server_options *o, struc
 {
     struct server *s = calloc(1, sizeof(*s));
     const char *extensions = o->extension_path ? o->extension_path : getenv("CALF_EXTENSION_PATH");
-    char bin[PATH_MAX + 8], lib[PATH_MAX + 8];
+    char path[PATH_MAX + 32];
     bool created = false;
     enum found found;
-    pid_t stale[2] = {0, 0};
+    pid_t stale;
 
     *out = NULL;
     CHECK(s);
     s->lock_fd = -1;
     s->install = *in;
-    found = look(o->dir, in->major, err);
+    found = server_look(o->dir, in->major, err);
     if (found == FOUND_ERROR)
         goto failed;
     if (found == FOUND_NOTHING) {
@@ -323,33 +316,27 @@ int server_start(const struct install *in, const struct server_options *o, struc
             goto failed;
         }
     }
-    if (o->inside)
-        strcpy(s->socket_dir, "@" INBOX_DIR);
-    if (!realpath(o->dir, s->dir) ||
-        (!o->inside && !realpath(o->socket_dir ? o->socket_dir : o->dir, s->socket_dir))) {
-        fail(err, CALF_ACCESS, "cannot open %s: %s", s->dir[0] ? o->socket_dir : o->dir,
-             strerror(errno));
+    if (!realpath(o->dir, s->dir)) {
+        fail(err, CALF_ACCESS, "cannot open %s: %s", o->dir, strerror(errno));
         goto failed;
     }
-    s->lock_fd = lock_directory(s->dir, &stale[0], err);
+    s->lock_fd = lock_directory(s->dir, &stale, err);
     if (s->lock_fd >= 0 && found == FOUND_NOTHING) { /* again, now that nobody else can change it */
         template_sweep(s->dir);
-        found = look(s->dir, in->major, err);
+        found = server_look(s->dir, in->major, err);
         if (found == FOUND_ERROR)
             goto failed;
     }
-    if (s->lock_fd < 0 || (!o->inside && check_socket(s->socket_dir, &stale[1], err) < 0))
+    if (s->lock_fd < 0)
         goto failed;
-    snprintf(bin, sizeof(bin), "%s/bin", in->root);
-    snprintf(lib, sizeof(lib), "%s/lib", in->root);
-    s->kernel = kernel_create(bin, lib);
-    memcpy(s->kernel->stale_pids, stale, sizeof(stale));
+    snprintf(path, sizeof(path), "%s/" LISTEN_FILE, s->dir);
+    unlink(path); /* of a host that ended without closing */
+    make_kernel(s);
+    s->kernel->stale_pid = stale;
     make_environment(s, o->superuser);
     if (extensions && extensions_bind(s->kernel, in, extensions, err) < 0)
         goto failed;
     if (found == FOUND_NOTHING) {
-        if (!o->quiet)
-            fprintf(stderr, "calf: creating a new cluster in %s ...\n", s->dir);
         if (create_cluster(s, o, err) < 0)
             goto failed;
         created = false;
@@ -361,8 +348,23 @@ int server_start(const struct install *in, const struct server_options *o, struc
 failed:
     if (created)
         rmdir(o->dir);
-    release(s);
+    server_release(s);
     return -1;
+}
+
+struct server *server_none(const struct install *in)
+{
+    struct server *s = calloc(1, sizeof(*s));
+    int n = 0;
+
+    if (!s)
+        return NULL;
+    s->lock_fd = -1;
+    s->install = *in;
+    make_kernel(s);
+    for (char **e = host_environ(); *e && n < ENV_MAX - 1; e++)
+        s->env[n++] = *e;
+    return s;
 }
 
 void server_signal_stop(struct server *s, enum stop_mode mode)
@@ -372,17 +374,9 @@ void server_signal_stop(struct server *s, enum stop_mode mode)
     kernel_kill(s->kernel, s->postmaster, signals[mode]);
 }
 
-void server_reload(struct server *s)
+void server_wait(struct server *s)
 {
-    kernel_kill(s->kernel, s->postmaster, SIGHUP);
-}
-
-int server_wait(struct server *s)
-{
-    int status = kernel_wait(s->kernel, s->postmaster);
-
-    release(s);
-    return WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
+    kernel_wait(s->kernel, s->postmaster);
 }
 
 bool server_is_alive(struct server *s)
@@ -403,11 +397,6 @@ int server_hand_in(struct server *s, int fd)
 const char *server_directory(const struct server *s)
 {
     return s->dir;
-}
-
-const char *server_socket_dir(const struct server *s)
-{
-    return s->socket_dir;
 }
 
 pid_t server_run(struct server *s, char *const argv[], const int fds[3], struct calf_error *err)

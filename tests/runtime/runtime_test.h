@@ -24,7 +24,7 @@
 static inline struct server *start(const struct install *in, const char *dir)
 {
     static const char *const settings[] = {"fsync=off", "log_min_messages=fatal", NULL};
-    struct server_options o = {.dir = dir, .settings = settings, .log_fd = 2, .quiet = true};
+    struct server_options o = {.dir = dir, .settings = settings, .log_fd = 2};
     struct calf_error err;
     struct server *s;
 
@@ -58,7 +58,8 @@ static inline const char *query(struct server *s, const char *sql)
 static inline void stop(struct server *s)
 {
     server_signal_stop(s, STOP_FAST);
-    CHECK(server_wait(s) == 0);
+    server_wait(s);
+    server_release(s);
 }
 
 static inline int entries(const char *dir)

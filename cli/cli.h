@@ -1,0 +1,127 @@
+/*
+ * cli.h - what the files of the `calf` command share
+ *
+ * The command uses calf only through calf.h (and libpq, which libcalf exports).  A command is a row
+ * of the table in commands.c, from which also its help, the man page and the shells' completions
+ * are made.  Usage errors exit 2, refusals 1.
+ */
+#ifndef CALF_CLI_H
+#define CALF_CLI_H
+
+#include "../include/calf.h"
+
+#include <libpq-fe.h>
+#include <limits.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+/* ---- commands.c: the table ---------------------------------------------------------- */
+
+enum option_id {
+    OPTION_END,
+    OPTION_HELP,
+    OPTION_LOG,
+    OPTION_SETTING,
+    OPTION_EXTENSIONS,
+    OPTION_JSON,
+    OPTION_SOCKET,
+    OPTION_TCP,
+    OPTION_EXPOSE,
+    OPTION_NO_PASSWORD,
+    OPTION_PASSWORD,
+    OPTION_PASSWORD_FILE,
+    OPTION_TLS_CERT,
+    OPTION_TLS_KEY,
+    OPTION_DETACH,
+    OPTION_READY_FD,
+    OPTION_MODE,
+    OPTION_TIMEOUT,
+    OPTION_ENV,
+    OPTION_COUNT,
+};
+
+struct option_row {
+    enum option_id id;
+    const char *name;  /* without -- */
+    char letter;       /* 0: none */
+    const char *value; /* what follows it, for the help; NULL: nothing */
+    const char *help;
+};
+
+struct call;
+struct command {
+    const char *name;
+    const char *arguments; /* for the help */
+    const char *brief;     /* half a sentence */
+    const char *text;      /* the manual: paragraphs, lines that begin with a blank are examples */
+    const struct option_row *options; /* ends with OPTION_END */
+    int words_max; /* arguments that are no options; -1: a program's own follow */
+    int (*run)(struct call *c);
+};
+extern const struct command commands[]; /* ends with a NULL name */
+
+/* The command line of one command. */
+#define SETTINGS_MAX 20
+struct call {
+    const struct command *command;
+    const char *value[OPTION_COUNT]; /* NULL: not given; "" for one without a value */
+    const char *settings[SETTINGS_MAX + 1];
+    int nsettings;
+    char **words; /* the other arguments, NULL at the end */
+    int nwords;
+};
+
+/* ---- main.c ------------------------------------------------------------------------- */
+
+/* What to return after a message on standard error: 2 and a hint to the help; 1. */
+int misuse(const struct call *c, const char *fmt, ...) __attribute__((format(printf, 2, 3)));
+int refuse(const char *fmt, ...) __attribute__((format(printf, 1, 2)));
+int refuse_error(const struct calf_error *err);
+
+/* ---- target.c: the directory that a command is about ---------------------------------- */
+
+struct target {
+    char dir[PATH_MAX];
+    calf_db *db;    /* opened by this process; NULL: another one serves it */
+    char uri[8192]; /* for PQconnectdb() */
+};
+
+/* The directory: `word`, else $CALF_DATA, else the application data directory (its parent is made).
+ * 0, or an exit code after a message. */
+int target_name(struct target *t, const char *word);
+/* SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGWINCH wait until somebody takes them; call it before
+ * anything is opened.  SIGPIPE is ignored. */
+void block_signals(void);
+/*
+ * Open the directory here, created when it is absent and `create`; where another process serves it,
+ * that is used instead, and the environment (PGHOST ...) leads there.  0, or an exit code after a
+ * message.  Give it back with target_close().
+ */
+int target_open(struct target *t, const struct call *c, bool create);
+/* Run a program of PostgreSQL's on it; our signals are the program's.  fds as for calf_run(). */
+int target_run(struct target *t, char *const argv[], const int fds[3]);
+/* A session, or NULL after a message. */
+PGconn *target_connect(struct target *t);
+/* Waits for sessions of other processes; Ctrl-C ends them. */
+void target_close(struct target *t);
+
+/* ---- text.c ------------------------------------------------------------------------------ */
+
+/* A string of JSON, with its quotes, on standard output. */
+void print_json(const char *text);
+/* As a shell reads it, with quotes where it needs them. */
+void print_shell(const char *text);
+/* "38 MB"; static memory. */
+const char *human_size(unsigned long long bytes);
+
+/* ---- the commands ----------------------------------------------------------------------- */
+
+int command_psql(struct call *c);
+int command_serve(struct call *c);
+int command_status(struct call *c);
+int command_stop(struct call *c);
+int command_url(struct call *c);
+int command_run(struct call *c);
+int command_help(struct call *c);
+
+#endif

@@ -1,0 +1,186 @@
+/*
+ * commands.c - the table of commands, and the help that is made from it
+ */
+#include "cli.h"
+
+#include <stdio.h>
+#include <string.h>
+
+#define HELP                                                                                       \
+    {                                                                                              \
+        OPTION_HELP, "help", 'h', NULL, "this text"                                                \
+    }
+#define LOG                                                                                        \
+    {                                                                                              \
+        OPTION_LOG, "log", 0, "FILE", "append PostgreSQL's messages to FILE"                       \
+    }
+#define SETTING                                                                                    \
+    {                                                                                              \
+        OPTION_SETTING, "config", 'c', "NAME=VALUE", "a setting of PostgreSQL's; may be repeated"  \
+    }
+/* -c is the program's own where its arguments follow */
+#define LONG_SETTING                                                                               \
+    {                                                                                              \
+        OPTION_SETTING, "config", 0, "NAME=VALUE", "a setting of PostgreSQL's; may be repeated"    \
+    }
+#define EXTENSIONS                                                                                 \
+    {                                                                                              \
+        OPTION_EXTENSIONS, "extension-path", 0, "DIR:DIR", "directories with your own extensions"  \
+    }
+#define JSON                                                                                       \
+    {                                                                                              \
+        OPTION_JSON, "json", 0, NULL, "the answer as JSON, for scripts"                            \
+    }
+#define END                                                                                        \
+    {                                                                                              \
+        OPTION_END, NULL, 0, NULL, NULL                                                            \
+    }
+
+static const struct option_row psql_options[] = {LOG, LONG_SETTING, EXTENSIONS, HELP, END};
+static const struct option_row run_options[] = {LOG, LONG_SETTING, EXTENSIONS, HELP, END};
+static const struct option_row serve_options[] = {
+    {OPTION_SOCKET, "socket", 's', "DIR", "where the Unix socket is made; the data directory"},
+    {OPTION_TCP, "tcp", 0, "[ADDR:]PORT", "also over TCP, with a password; port 0: a free one"},
+    {OPTION_PASSWORD, "password", 0, NULL,
+     "set the superuser's password: asked for, or from stdin"},
+    {OPTION_PASSWORD_FILE, "password-file", 0, "FILE", "set it from the first line of FILE"},
+    {OPTION_TLS_CERT, "tls-cert", 0, "FILE", "offer TLS with this certificate (PEM)"},
+    {OPTION_TLS_KEY, "tls-key", 0, "FILE", "and its private key, mode 0600"},
+    {OPTION_DETACH, "detach", 'd', NULL, "return when it serves, and go on in the background"},
+    {OPTION_READY_FD, "ready-fd", 0, "N", "write the URIs to this descriptor when it serves"},
+    SETTING,
+    LOG,
+    EXTENSIONS,
+    {OPTION_EXPOSE, "expose-to-network", 0, NULL, "allow --tcp with an address others can reach"},
+    {OPTION_NO_PASSWORD, "no-password-danger", 0, NULL,
+     "let everybody who reaches --tcp be any user, without a password"},
+    HELP,
+    END};
+static const struct option_row status_options[] = {JSON, HELP, END};
+static const struct option_row stop_options[] = {
+    {OPTION_MODE, "mode", 'm', "MODE", "smart (wait for the sessions), fast (end them), immediate"},
+    {OPTION_TIMEOUT, "timeout", 't', "SECONDS", "how long to wait for its end; 60"},
+    HELP,
+    END};
+static const struct option_row url_options[] = {
+    {OPTION_ENV, "env", 0, NULL, "as lines for a shell: DATABASE_URL, PGHOST ..."},
+    JSON,
+    HELP,
+    END};
+static const struct option_row help_options[] = {HELP, END};
+
+const struct command commands[] = {
+    {"psql", "[DIR] [psql's options]", "open DIR in this process and give the psql prompt",
+     "All of psql's switches work, also -c, -f and standard input. DIR is created, with an empty "
+     "database, when it is absent. Where another process serves it, psql connects to that.\n"
+     "  calf psql ./demo\n"
+     "  calf psql ./demo -c 'select version()'\n"
+     "  calf psql ./demo -f schema.sql",
+     psql_options, -1, command_psql},
+    {"serve", "[DIR]", "serve DIR to other programs until Ctrl-C",
+     "Listens on a Unix socket, of which only you can make use, and with --tcp also on a port of "
+     "this machine. Ctrl-C and SIGTERM stop it, ending the sessions; twice stops at once (the next "
+     "opening recovers). SIGHUP reads the configuration again. Started by systemd it tells when it "
+     "is ready, and serves on the sockets it is given.\n"
+     "  calf serve ./demo\n"
+     "  calf serve ./demo --tcp 5432 --password-file secret --detach --log demo.log",
+     serve_options, 1, command_serve},
+    {"status", "[DIR]", "who has DIR open, since when, sessions, size, connection string",
+     "Exit code 0 when it is open, 3 when it is not, 1 when it is no database.", status_options, 1,
+     command_status},
+    {"stop", "[DIR]", "stop the server that has DIR open, and wait for its end",
+     "Ends `calf serve` and a stock server, but never a program of yours that has the database "
+     "inside.",
+     stop_options, 1, command_stop},
+    {"url", "[DIR]", "the connection string, ready to paste",
+     "While DIR is served it is for any client; otherwise it is for programs that use libcalf as "
+     "their libpq (host=calf:DIR).\n"
+     "  psql \"$(calf url ./demo)\"\n"
+     "  eval \"$(calf url ./demo --env)\"",
+     url_options, 1, command_url},
+    {"run", "TOOL [DIR] [--] [its arguments]", "run one of PostgreSQL's programs on DIR",
+     "TOOL is pgbench, vacuumdb, pg_amcheck or any other of PostgreSQL's programs. What follows -- "
+     "is the program's own. Programs that work on the files of a directory (pg_controldata, "
+     "pg_checksums, pg_waldump ...) run without opening it.\n"
+     "  calf run pgbench ./demo -- -i -s 10\n"
+     "  calf run vacuumdb ./demo -- --all --analyze\n"
+     "  calf run pg_controldata ./demo",
+     run_options, -1, command_run},
+    {"help", "[COMMAND]", "this overview, or the help of one command", NULL, help_options, 1,
+     command_help},
+    {0}};
+
+static void print_options(const struct option_row *o)
+{
+    for (; o->id != OPTION_END; o++) {
+        char left[64], letter[8] = "    ";
+
+        if (o->letter)
+            snprintf(letter, sizeof(letter), "-%c, ", o->letter);
+        snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name, o->value ? " " : "",
+                 o->value ? o->value : "");
+        printf("  %-30s  %s\n", left, o->help);
+    }
+}
+
+/* Paragraphs of at most 80 columns; lines that begin with a blank stay as they are. */
+static void print_text(const char *text)
+{
+    while (*text) {
+        size_t line = strcspn(text, "\n"), n = 0;
+
+        if (*text == ' ') {
+            printf("%.*s\n", (int)line, text);
+        } else {
+            for (const char *word = text; word < text + line;) {
+                size_t length = strcspn(word, " \n");
+
+                if (n && n + 1 + length > 80)
+                    n = 0, putchar('\n');
+                n += printf("%s%.*s", n ? " " : "", (int)length, word);
+                word += length + (word[length] == ' ');
+            }
+            putchar('\n');
+        }
+        text += line + (text[line] == '\n');
+    }
+}
+
+static void print_command(const struct command *c)
+{
+    printf("usage: calf %s [options] %s\n\ncalf %s: %s.\n", c->name, c->arguments, c->name,
+           c->brief);
+    if (c->text) {
+        putchar('\n');
+        print_text(c->text);
+    }
+    printf("\n");
+    print_options(c->options);
+    if (strstr(c->arguments, "DIR"))
+        printf("\nDIR is $CALF_DATA or the application data directory when it is not given.\n");
+}
+
+static void print_overview(void)
+{
+    printf("calf: PostgreSQL inside one process\n\n");
+    for (const struct command *c = commands; c->name; c++)
+        printf("  calf %-9s %s\n", c->name, c->brief);
+    printf("\nDIR, the data directory, is $CALF_DATA or the application data directory when it is "
+           "not given.\n\"calf COMMAND --help\" says more.\n");
+}
+
+int command_help(struct call *c)
+{
+    const struct command *about = commands;
+
+    if (c->nwords == 0) {
+        print_overview();
+        return 0;
+    }
+    while (about->name && strcmp(about->name, c->words[0]) != 0)
+        about++;
+    if (!about->name)
+        return misuse(c, "there is no command %s", c->words[0]);
+    print_command(about);
+    return 0;
+}

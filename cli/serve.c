@@ -1,0 +1,511 @@
+/*
+ * serve.c - `calf serve`: a directory behind sockets until a signal
+ *
+ * The rule that matters: nobody gets in over TCP before it is known that a password is asked for,
+ * and an address that other machines reach needs an option that says so.
+ */
+#include "cli.h"
+
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <netdb.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <sys/wait.h>
+#include <termios.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SYSTEMD_FDS 3 /* sd_listen_fds(3): the first of those that are handed over */
+
+struct serve {
+    struct call *call;
+    calf_db *db;
+    char dir[PATH_MAX], socket[PATH_MAX];
+    char tcp[128];              /* for calf_listen(); "" none */
+    const char *listen[16 + 2]; /* what calf_open() listens on */
+    char fds[16][32];
+    int nlisten;
+    char password[1024]; /* "": none is set */
+    char hba[64], cert[PATH_MAX + 32], key[PATH_MAX + 32];
+    char uris[4 * 8192];
+    int ready; /* the waiting parent of --detach, or -1 */
+};
+
+/* ---- what the options mean -------------------------------------------------------------- */
+
+static void add_setting(struct serve *s, const char *setting)
+{
+    s->call->settings[s->call->nsettings++] = setting;
+}
+
+static int absolute(const char *path, char *out, size_t size, const char *prefix)
+{
+    char full[PATH_MAX];
+
+    if (!realpath(path, full))
+        return -1;
+    return snprintf(out, size, "%s%s", prefix, full) < (int)size ? 0 : -1;
+}
+
+/* --tcp [ADDR:]PORT becomes s->tcp; the port must be free. */
+static int take_tcp(struct serve *s, const char *value)
+{
+    struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
+                             .ai_socktype = SOCK_STREAM},
+                    *at;
+    const char *colon = strrchr(value, ':'), *port = colon ? colon + 1 : value;
+    char host[INET6_ADDRSTRLEN + 4] = "127.0.0.1";
+    int one = 1, fd, bound;
+    bool loopback;
+
+    if (colon && snprintf(host, sizeof(host), "%.*s", (int)(colon - value) - 2 * (*value == '['),
+                          value + (*value == '[')) >= (int)sizeof(host))
+        return misuse(s->call, "--tcp wants [ADDR:]PORT, not \"%s\"", value);
+    if (strcmp(host, "localhost") == 0)
+        strcpy(host, "127.0.0.1");
+    if (*port == '\0' || getaddrinfo(host, port, &hints, &at) != 0)
+        return misuse(s->call, "--tcp wants [ADDR:]PORT with a numeric address, not \"%s\"", value);
+    loopback = at->ai_family == AF_INET
+                   ? ntohl(((struct sockaddr_in *)at->ai_addr)->sin_addr.s_addr) >> 24 == 127
+                   : IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)at->ai_addr)->sin6_addr);
+    fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bound = fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0
+                ? -1
+                : bind(fd, at->ai_addr, at->ai_addrlen);
+    if (bound < 0)
+        refuse("cannot listen on %s: %s", value, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+    freeaddrinfo(at);
+    if (bound < 0)
+        return 1;
+    if (!loopback && !s->call->value[OPTION_EXPOSE])
+        return misuse(s->call,
+                      "--tcp %s can be reached by other machines; if that is meant, add "
+                      "--expose-to-network",
+                      value);
+    snprintf(s->tcp, sizeof(s->tcp), strchr(host, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s", host, port);
+    return 0;
+}
+
+static int take_tls(struct serve *s)
+{
+    const char *cert = s->call->value[OPTION_TLS_CERT], *key = s->call->value[OPTION_TLS_KEY];
+
+    if (!cert && !key)
+        return 0;
+    if (!cert || !key)
+        return misuse(s->call, "--tls-cert and --tls-key belong together");
+    if (access(cert, R_OK) < 0 || absolute(cert, s->cert, sizeof(s->cert), "ssl_cert_file=") < 0)
+        return refuse("cannot read the certificate %s: %s", cert, strerror(errno));
+    if (access(key, R_OK) < 0 || absolute(key, s->key, sizeof(s->key), "ssl_key_file=") < 0)
+        return refuse("cannot read the key %s: %s", key, strerror(errno));
+    add_setting(s, "ssl=on");
+    add_setting(s, s->cert);
+    add_setting(s, s->key);
+    return 0;
+}
+
+/* One line without its end, from a terminal without echo. */
+static int read_password(struct serve *s, FILE *f, const char *from)
+{
+    bool terminal = isatty(fileno(f));
+    struct termios old, quiet;
+    char *line;
+
+    if (terminal && tcgetattr(fileno(f), &old) == 0) {
+        quiet = old;
+        quiet.c_lflag &= ~(tcflag_t)ECHO;
+        fputs("Password for the superuser: ", stderr);
+        tcsetattr(fileno(f), TCSAFLUSH, &quiet);
+    }
+    line = fgets(s->password, sizeof(s->password), f);
+    if (terminal) {
+        tcsetattr(fileno(f), TCSAFLUSH, &old);
+        fputc('\n', stderr);
+    }
+    s->password[line ? strcspn(s->password, "\r\n") : 0] = '\0';
+    return s->password[0] ? 0 : refuse("there is no password in %s", from);
+}
+
+static int take_password(struct serve *s)
+{
+    const char *file = s->call->value[OPTION_PASSWORD_FILE];
+    FILE *f;
+    int rc;
+
+    if (s->call->value[OPTION_PASSWORD])
+        return read_password(s, stdin, "the standard input");
+    if (!file)
+        return 0;
+    f = fopen(file, "re");
+    if (!f)
+        return refuse("cannot read the password file %s: %s", file, strerror(errno));
+    rc = read_password(s, f, file);
+    fclose(f);
+    return rc;
+}
+
+/* --no-password-danger: a pg_hba.conf of our own, in memory. */
+static int take_trust(struct serve *s)
+{
+    static const char hba[] = "local all all trust\nlocal replication all trust\n"
+                              "host all all all trust\nhost replication all all trust\n";
+    int fd;
+
+    if (!s->call->value[OPTION_NO_PASSWORD])
+        return 0;
+    fd = memfd_create("pg_hba.conf", MFD_CLOEXEC);
+    if (fd < 0 || write(fd, hba, sizeof(hba) - 1) < 0)
+        return refuse("cannot make a pg_hba.conf in memory: %s", strerror(errno));
+    snprintf(s->hba, sizeof(s->hba), "hba_file=/proc/self/fd/%d", fd);
+    add_setting(s, s->hba);
+    return 0;
+}
+
+/* Sockets that systemd listens on for us (sd_listen_fds(3)). */
+static int take_activation(struct serve *s)
+{
+    const char *pid = getenv("LISTEN_PID"), *count = getenv("LISTEN_FDS");
+    int n = pid && count && atol(pid) == getpid() ? atoi(count) : 0;
+
+    if (n > 16)
+        return refuse("systemd hands over %d sockets; 16 are possible", n);
+    for (int i = 0; i < n; i++) {
+        fcntl(SYSTEMD_FDS + i, F_SETFD, FD_CLOEXEC);
+        snprintf(s->fds[i], sizeof(s->fds[i]), "fd:%d", SYSTEMD_FDS + i);
+        s->listen[s->nlisten++] = s->fds[i];
+    }
+    unsetenv("LISTEN_PID");
+    unsetenv("LISTEN_FDS");
+    return 0;
+}
+
+/* The socket's directory: absolute, even when it is not there yet. */
+static int take_socket(struct serve *s)
+{
+    const char *dir = s->call->value[OPTION_SOCKET];
+    char cwd[PATH_MAX];
+
+    if (!dir && s->nlisten > 0) /* systemd's are enough */
+        return 0;
+    if (!dir)
+        dir = s->dir;
+    if (dir[0] != '/' && !getcwd(cwd, sizeof(cwd)))
+        return refuse("there is no current directory");
+    if (snprintf(s->socket, sizeof(s->socket), "%s%s%s", dir[0] == '/' ? "" : cwd,
+                 dir[0] == '/' ? "" : "/", dir) >= (int)sizeof(s->socket))
+        return refuse("the path of the socket's directory is too long");
+    realpath(dir, s->socket);
+    s->listen[s->nlisten++] = s->socket;
+    return 0;
+}
+
+static int take_options(struct serve *s)
+{
+    struct target t;
+    const char *tcp = s->call->value[OPTION_TCP];
+    int rc = target_name(&t, s->call->nwords ? s->call->words[0] : NULL);
+
+    strcpy(s->dir, t.dir);
+    if (rc == 0)
+        rc = take_activation(s);
+    if (rc == 0)
+        rc = take_socket(s);
+    if (rc == 0 && tcp)
+        rc = take_tcp(s, tcp);
+    if (rc == 0)
+        rc = take_tls(s);
+    if (rc == 0)
+        rc = take_trust(s);
+    return rc == 0 ? take_password(s) : rc;
+}
+
+/* ---- passwords ------------------------------------------------------------------------------ */
+
+static int set_password(struct serve *s, PGconn *conn)
+{
+    const char *user = PQuser(conn);
+    char *hashed = PQencryptPasswordConn(conn, s->password, user, "scram-sha-256");
+    char *name = PQescapeIdentifier(conn, user, strlen(user));
+    char *literal = hashed ? PQescapeLiteral(conn, hashed, strlen(hashed)) : NULL;
+    char sql[2048];
+    PGresult *res = NULL;
+    int rc = 1;
+
+    if (name && literal) {
+        snprintf(sql, sizeof(sql), "alter role %s password %s", name, literal);
+        res = PQexec(conn, sql);
+    }
+    if (PQresultStatus(res) == PGRES_COMMAND_OK)
+        rc = 0;
+    else
+        refuse("cannot set the password: %s", PQerrorMessage(conn));
+    explicit_bzero(s->password, sizeof(s->password));
+    PQclear(res);
+    PQfreemem(hashed);
+    PQfreemem(name);
+    PQfreemem(literal);
+    return rc;
+}
+
+/* May strangers be let to the port?  The answer to `sql` is the reason why not. */
+static int check_access(struct serve *s, PGconn *conn)
+{
+    static const char sql[] =
+        "select coalesce("
+        "(select format('line %s of %s lets everybody in who reaches the port (trust)', "
+        "line_number, "
+        "current_setting('hba_file')) from pg_hba_file_rules where type like 'host%' and "
+        "auth_method = 'trust' limit 1), "
+        "case when not exists (select from pg_authid where rolcanlogin and rolpassword is not "
+        "null) "
+        "and not exists (select from pg_hba_file_rules where type like 'host%' and auth_method not "
+        "in ('trust', 'reject', 'scram-sha-256', 'md5', 'password')) "
+        "then 'nobody has a password yet, so nobody could connect; give one with --password or "
+        "--password-file' end)";
+    PGresult *res;
+    int rc = 0;
+
+    if (s->call->value[OPTION_NO_PASSWORD])
+        return 0;
+    res = PQexec(conn, sql);
+    if (PQresultStatus(res) != PGRES_TUPLES_OK)
+        rc = refuse("cannot read who may connect: %s", PQerrorMessage(conn));
+    else if (!PQgetisnull(res, 0, 0))
+        rc = refuse("--tcp is refused: %s", PQgetvalue(res, 0, 0));
+    PQclear(res);
+    return rc;
+}
+
+/* ---- opening and closing ------------------------------------------------------------------------
+ */
+
+static void log_line(void *context, const char *line)
+{
+    (void)context;
+    fprintf(stderr, "%s\n", line);
+}
+
+static void add_uri(struct serve *s)
+{
+    size_t used = strlen(s->uris);
+    const char *uri = calf_uri(s->db);
+
+    if (uri)
+        snprintf(s->uris + used, sizeof(s->uris) - used, "%s\n", uri);
+}
+
+static int open_database(struct serve *s)
+{
+    struct calf_options o = {.size = sizeof(o),
+                             .settings = s->call->settings,
+                             .log_file = s->call->value[OPTION_LOG],
+                             .listen = s->listen};
+    struct calf_status st;
+    struct calf_error err;
+    PGconn *conn;
+    int rc;
+
+    if (!o.log_file)
+        o.log = log_line;
+    if (calf_look(s->dir, &st, &err) == CALF_OK && st.state == CALF_ABSENT)
+        fprintf(stderr, "calf: creating a new cluster in %s ...\n", s->dir);
+    if (calf_open(s->dir, &o, &s->db, &err) != CALF_OK) {
+        err.text[strcspn(err.text, "\n")] = '\0'; /* PostgreSQL's words were in the log */
+        return refuse_error(&err);
+    }
+    add_uri(s);
+    if (!s->tcp[0] && !s->password[0])
+        return 0;
+    conn = PQconnectdb(calf_dsn(s->db));
+    rc = s->password[0] ? set_password(s, conn) : 0;
+    if (rc == 0 && s->tcp[0])
+        rc = check_access(s, conn);
+    PQfinish(conn);
+    if (rc == 0 && s->tcp[0] && calf_listen(s->db, s->tcp, &err) != CALF_OK)
+        rc = refuse_error(&err);
+    if (rc == 0 && s->tcp[0])
+        add_uri(s);
+    if (rc != 0)
+        calf_close(s->db, CALF_FAST, NULL);
+    return rc;
+}
+
+struct closer {
+    calf_db *db;
+    enum calf_close_mode mode;
+    pthread_t main;
+    _Atomic bool done;
+};
+
+static void *close_database(void *arg)
+{
+    struct closer *c = arg;
+
+    calf_close(c->db, c->mode, NULL);
+    c->done = true;
+    pthread_kill(c->main, SIGUSR2); /* sigwait() returns */
+    return NULL;
+}
+
+/* ---- telling ----------------------------------------------------------------------------------
+ */
+
+/* A state for systemd, sd_notify(3), when it started us. */
+static void notify(const char *state)
+{
+    const char *path = getenv("NOTIFY_SOCKET");
+    struct sockaddr_un un = {.sun_family = AF_UNIX};
+    int fd;
+
+    if (!path || strlen(path) >= sizeof(un.sun_path))
+        return;
+    strcpy(un.sun_path, path);
+    if (*path == '@')
+        un.sun_path[0] = '\0';
+    fd = socket(AF_UNIX, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+    if (fd >= 0 && sendto(fd, state, strlen(state), MSG_NOSIGNAL, (struct sockaddr *)&un,
+                          offsetof(struct sockaddr_un, sun_path) + (socklen_t)strlen(path)) < 0)
+        refuse("cannot tell systemd %s: %s", state, strerror(errno));
+    if (fd >= 0)
+        close(fd);
+}
+
+static void tell_ready(struct serve *s)
+{
+    const char *fd = s->call->value[OPTION_READY_FD];
+    PQconninfoOption *list = PQconninfoParse(strtok(strdup(s->uris), "\n"), NULL);
+    const char *user = "", *host = "";
+
+    for (PQconninfoOption *o = list; o && o->keyword; o++) {
+        if (strcmp(o->keyword, "user") == 0 && o->val)
+            user = o->val;
+        if (strcmp(o->keyword, "host") == 0 && o->val)
+            host = o->val;
+    }
+    printf("calf: serving %s; connect with: psql -h %s -U %s\n%s", s->dir, host, user, s->uris);
+    fflush(stdout);
+    PQconninfoFree(list);
+    if (fd) {
+        dprintf(atoi(fd), "%s", s->uris);
+        close(atoi(fd));
+    }
+    notify("READY=1");
+    if (s->ready >= 0) {
+        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+        dup2(null, 0);
+        dup2(null, 1);
+        dup2(null, 2);
+        close(null);
+        if (write(s->ready, "", 1) != 1)
+            refuse("nobody waits for the server any more");
+        close(s->ready);
+    }
+}
+
+/* ---- serving
+ * ------------------------------------------------------------------------------------- */
+
+static void reload(struct serve *s)
+{
+    PGconn *conn = PQconnectdb(calf_dsn(s->db));
+    PGresult *res = PQexec(conn, "select pg_reload_conf()");
+
+    if (PQresultStatus(res) != PGRES_TUPLES_OK)
+        refuse("cannot reload the configuration: %s", PQerrorMessage(conn));
+    PQclear(res);
+    PQfinish(conn);
+}
+
+/* Until a signal says to stop: how. */
+static enum calf_close_mode wait_for_stop(struct serve *s, const sigset_t *set)
+{
+    struct timespec second = {1, 0};
+
+    for (;;) {
+        switch (sigtimedwait(set, NULL, &second)) {
+        case SIGINT:
+        case SIGTERM: return CALF_FAST;
+        case SIGUSR1: return CALF_SMART;
+        case SIGQUIT: return CALF_IMMEDIATE;
+        case SIGHUP: reload(s); break;
+        default:
+            if (!calf_healthy(s->db))
+                return CALF_FAST;
+        }
+    }
+}
+
+static int serve(struct serve *s)
+{
+    struct closer c = {.main = pthread_self()};
+    pthread_t thread;
+    sigset_t set;
+    int rc = open_database(s), sig;
+    bool ended;
+
+    if (rc != 0)
+        return rc;
+    tell_ready(s);
+    pthread_sigmask(SIG_BLOCK, NULL, &set);
+    c.mode = wait_for_stop(s, &set);
+    ended = !calf_healthy(s->db);
+    c.db = s->db;
+    notify("STOPPING=1");
+    if (pthread_create(&thread, NULL, close_database, &c) != 0)
+        return calf_close(s->db, CALF_IMMEDIATE, NULL), 1;
+    while (sigwait(&set, &sig) == 0 && !c.done)
+        if (sig == SIGINT || sig == SIGTERM || sig == SIGQUIT)
+            calf_close(s->db, c.mode == CALF_SMART && sig != SIGQUIT ? CALF_FAST : CALF_IMMEDIATE,
+                       NULL);
+    pthread_join(thread, NULL);
+    return ended ? refuse("PostgreSQL ended by itself; its messages say why") : 0;
+}
+
+/* In a child, of which the parent waits for the beginning. */
+static int detach(struct serve *s)
+{
+    static char log[PATH_MAX + 32];
+    int ends[2], status;
+    char byte;
+    pid_t pid;
+
+    if (!s->call->value[OPTION_LOG]) {
+        snprintf(log, sizeof(log), "%s/calf.log", s->dir);
+        s->call->value[OPTION_LOG] = log;
+    }
+    if (pipe2(ends, O_CLOEXEC) < 0 || (pid = fork()) < 0)
+        return refuse("cannot start a process: %s", strerror(errno));
+    if (pid == 0) {
+        close(ends[0]);
+        s->ready = ends[1];
+        setsid();
+        return serve(s);
+    }
+    close(ends[1]);
+    if (read(ends[0], &byte, 1) == 1)
+        return 0;
+    return waitpid(pid, &status, 0) == pid && WIFEXITED(status) ? WEXITSTATUS(status) : 1;
+}
+
+int command_serve(struct call *c)
+{
+    struct serve s = {.call = c, .ready = -1};
+    int rc = take_options(&s);
+
+    if (rc != 0)
+        return rc;
+    block_signals();
+    return c->value[OPTION_DETACH] ? detach(&s) : serve(&s);
+}

@@ -1,0 +1,219 @@
+/*
+ * target.c - the directory that a command is about, whoever has it open
+ *
+ * A directory that nobody has open is opened in this process, and meanwhile listens on a socket in
+ * itself, so that the next calf finds it.  One that another process serves is used through the
+ * address that it listens on.
+ *
+ * The rule that matters: signals are blocked in every thread and taken by sigwait() here, so
+ * that no handler is needed.
+ */
+#include "cli.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <time.h>
+#include <unistd.h>
+
+static sigset_t ours;
+
+void block_signals(void)
+{
+    static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGUSR2};
+
+    sigemptyset(&ours);
+    for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
+        sigaddset(&ours, list[i]);
+    pthread_sigmask(SIG_BLOCK, &ours, NULL);
+    signal(SIGPIPE, SIG_IGN);
+}
+
+/* ---- which directory -------------------------------------------------------------------- */
+
+int target_name(struct target *t, const char *word)
+{
+    const char *data = getenv("CALF_DATA");
+    struct calf_error err;
+
+    if (!word && data && *data)
+        word = data;
+    if (word && snprintf(t->dir, sizeof(t->dir), "%s", word) >= (int)sizeof(t->dir))
+        return refuse("the path of the data directory is too long");
+    if (word && !*word)
+        return refuse("the name of the data directory is empty");
+    if (word)
+        return 0;
+    if (calf_data_dir(NULL, "calf", t->dir, sizeof(t->dir), &err) != CALF_OK)
+        return refuse("%s; name the data directory", err.text);
+    /* calf_open() makes the last directory only */
+    for (char *slash = strchr(t->dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {
+        *slash = '\0';
+        if (mkdir(t->dir, 0700) < 0 && errno != EEXIST)
+            return refuse("cannot create %s: %s", t->dir, strerror(errno));
+        *slash = '/';
+    }
+    return 0;
+}
+
+/* ---- opening ------------------------------------------------------------------------------- */
+
+/* PGHOST and its kin lead to the address, as libpq reads it. */
+static int set_environment(const char *uri)
+{
+    PQconninfoOption *list = PQconninfoParse(uri, NULL);
+
+    if (!list)
+        return refuse("cannot read the connection string %s", uri);
+    for (PQconninfoOption *o = list; o->keyword; o++)
+        if (o->envvar && o->val)
+            setenv(o->envvar, o->val, 1);
+    PQconninfoFree(list);
+    return 0;
+}
+
+/* 0, CALF_HELD when somebody else was faster, or -1 after a message. */
+static int open_here(struct target *t, const struct call *c)
+{
+    struct calf_options o = {
+        .size = sizeof(o), .settings = c->settings, .log_file = c->value[OPTION_LOG]};
+    struct calf_error err, ignored;
+    int rc = calf_open(t->dir, &o, &t->db, &err);
+
+    if (rc == CALF_HELD)
+        return rc;
+    if (rc != CALF_OK)
+        return refuse_error(&err), -1;
+    snprintf(t->uri, sizeof(t->uri), "%s", calf_dsn(t->db));
+    calf_listen(t->db, calf_directory(t->db), &ignored); /* unless its path is too long */
+    return 0;
+}
+
+int target_open(struct target *t, const struct call *c, bool create)
+{
+    struct calf_status st;
+    struct calf_error err;
+    int tries = 0, rc;
+
+    for (;;) {
+        struct timespec step = {0, 20000000};
+
+        if (calf_look(t->dir, &st, &err) != CALF_OK)
+            return refuse_error(&err);
+        if (st.state == CALF_ABSENT && !create)
+            return refuse("there is no database in %s; \"calf psql %s\" makes one", t->dir, t->dir);
+        if (st.state == CALF_OPEN && st.uri[0]) {
+            strcpy(t->uri, st.uri);
+            return set_environment(t->uri);
+        }
+        rc = st.state == CALF_OPEN ? CALF_HELD : open_here(t, c);
+        if (rc != CALF_HELD)
+            return rc < 0 ? 1 : 0;
+        /* who has only begun will soon listen, or have gone */
+        if (tries++ == 500 || (st.pid && tries > 25 && st.since + 2 < time(NULL)))
+            return refuse("%s is in use by process %ld, which lets nobody in; end it first, or let "
+                          "it call calf_listen()",
+                          t->dir, st.pid);
+        nanosleep(&step, NULL);
+    }
+}
+
+PGconn *target_connect(struct target *t)
+{
+    PGconn *conn = PQconnectdb(t->uri);
+
+    if (PQstatus(conn) == CONNECTION_OK)
+        return conn;
+    refuse("cannot connect to %s: %s", t->dir, PQerrorMessage(conn));
+    PQfinish(conn);
+    return NULL;
+}
+
+/* ---- running a program ----------------------------------------------------------------------- */
+
+struct runner {
+    struct target *target;
+    char *const *argv;
+    const int *fds;
+    pthread_t main;
+    int code;
+    _Atomic bool done;
+};
+
+static void *run(void *arg)
+{
+    struct runner *r = arg;
+    struct calf_error err;
+
+    if (calf_run(r->target->db, r->argv, r->fds, &r->code, &err) != CALF_OK)
+        r->code = refuse_error(&err);
+    r->done = true;
+    pthread_kill(r->main, SIGUSR2); /* sigwait() below returns */
+    return NULL;
+}
+
+int target_run(struct target *t, char *const argv[], const int fds[3])
+{
+    struct runner r = {.target = t, .argv = argv, .fds = fds, .main = pthread_self()};
+    pthread_t thread;
+    int sig, stops = 0;
+
+    if (pthread_create(&thread, NULL, run, &r) != 0)
+        return refuse("cannot start %s: no thread", argv[0]);
+    while (sigwait(&ours, &sig) == 0 && !r.done) {
+        calf_run_signal(t->db, sig, NULL);
+        if (sig != SIGINT && sig != SIGWINCH && stops++) {
+            refuse("stopped at once; the database recovers when it is opened");
+            _exit(128 + sig);
+        }
+    }
+    pthread_join(thread, NULL);
+    return r.code;
+}
+
+/* ---- closing ------------------------------------------------------------------------------------
+ */
+
+static void *close_smart(void *arg)
+{
+    calf_close(arg, CALF_SMART, NULL);
+    return NULL;
+}
+
+/* Sessions of other processes, which came through our socket. */
+static int other_sessions(struct target *t)
+{
+    PGconn *conn = PQconnectdb(t->uri);
+    PGresult *res = PQexec(conn, "select count(*) from pg_stat_activity where backend_type = "
+                                 "'client backend' and pid <> pg_backend_pid()");
+    int n = PQresultStatus(res) == PGRES_TUPLES_OK ? atoi(PQgetvalue(res, 0, 0)) : 0;
+
+    PQclear(res);
+    PQfinish(conn);
+    return n;
+}
+
+void target_close(struct target *t)
+{
+    struct timespec step = {0, 100000000};
+    pthread_t thread;
+    int others;
+
+    if (!t->db)
+        return;
+    others = other_sessions(t);
+    if (others == 0 || pthread_create(&thread, NULL, close_smart, t->db) != 0) {
+        calf_close(t->db, CALF_FAST, NULL);
+        return;
+    }
+    fprintf(stderr, "calf: waiting for %d other session%s on %s to end; Ctrl-C ends %s\n", others,
+            others == 1 ? "" : "s", t->dir, others == 1 ? "it" : "them");
+    while (pthread_tryjoin_np(thread, NULL) == EBUSY)
+        if (sigtimedwait(&ours, NULL, &step) > 0)
+            calf_close(t->db, CALF_FAST, NULL);
+}
