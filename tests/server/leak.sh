@@ -54,6 +54,7 @@ idle_threads=$(ls "/proc/$server/task" | wc -l)
 
 grows() {
     local clients=$1 before after rss0 fd0 th0 map0 rss fd th map
+    cycle 4 200 # so many ended programs are kept for reuse
     cycle "$clients" 200
     before=$(holds)
     cycle "$clients" "$cycles"

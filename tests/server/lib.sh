@@ -44,6 +44,8 @@ socket=$(mktemp -d /tmp/calf.XXXXXX) || exit 2 # short: a socket's path has at m
 chmod 755 "$scratch"
 chmod 777 "$socket"
 export PGHOST=$socket
+export XDG_DATA_HOME=$scratch/xdg # where calf looks when no directory is named
+unset CALF_DATA
 : >"$scratch/servers"
 trap cleanup EXIT
 trap 'exit 130' INT

@@ -13,10 +13,11 @@ if [ -n "${CALF_SERVE:-}" ]; then
     finish
 fi
 data=$scratch/data
-inside() { timeout "$deadline" "$calf" run "$data" "$@"; }
+inside() { timeout "$deadline" "$calf" run "$1" "$data" -- "${@:2}"; }
 psql_inside() { timeout "$deadline" "$calf" psql "$data" -XAtq "$@"; }
 code() { local rc=0; "$@" || rc=$?; echo "$rc"; }
 cd "$scratch" || exit 1
+psql_inside -c 'select 1' >/dev/null || exit 1 # makes the directory
 
 versions() {
     local program
@@ -82,12 +83,12 @@ check 'pg_dump gives what the native one gives, and pg_restore takes it' dump
 # zlib reads and writes descriptors itself; 5 is one of the host's that no program may reach.
 gzip_streams() {
     local base
-    timeout "$deadline" "$calf" run "$data" pg_dump -Z 5 >"$scratch/dump.gz" 5>"$scratch/victim"
+    timeout "$deadline" "$calf" run pg_dump "$data" -Z 5 >"$scratch/dump.gz" 5>"$scratch/victim"
     gunzip -c "$scratch/dump.gz" | grep -v 'restrict ' | diff - <(grep -v 'restrict ' "$scratch/native.sql")
     inside pg_dump -Fd -Z gzip:9 -f "$scratch/gz.dir"
     gunzip -t "$scratch"/gz.dir/*.dat.gz
     inside pg_restore -f - "$scratch/gz.dir" | grep -c 'COPY public' | grep -qx 4
-    timeout "$deadline" "$calf" run "$data" pg_basebackup -Ft -z -X fetch -c fast -D - \
+    timeout "$deadline" "$calf" run pg_basebackup "$data" -Ft -z -X fetch -c fast -D - \
         >"$scratch/base.tar.gz" 5>"$scratch/victim"
     base=$(tar -tzf "$scratch/base.tar.gz")
     grep -qx PG_VERSION <<<"$base"
@@ -100,7 +101,7 @@ maintenance() {
     inside reindexdb --all
     inside pg_amcheck --install-missing --all
     inside dropdb two
-    inside pg_controldata -D "$data" | grep -q 'Database cluster state: *in production'
+    inside pg_controldata -D "$data" | grep -q 'Database cluster state: *shut down'
     set -- "$data"/pg_wal/0*
     inside pg_waldump -n 10 "$1" >/dev/null
 }
@@ -126,7 +127,7 @@ refuses_fork() {
 check 'pg_dump -j fails, and does no harm' refuses_fork
 
 interrupted() {
-    env --default-signal=INT "$calf" run "$data" pgbench -n -T 1000 >"$scratch/out" 2>&1 &
+    env --default-signal=INT "$calf" run pgbench "$data" -n -T 1000 >"$scratch/out" 2>&1 &
     until_true test -e "$data/postmaster.pid"
     kill -INT $!
     until_true is_gone $!
