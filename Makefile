@@ -4,7 +4,7 @@
 #   make run        a psql prompt on ./demo, opened inside one process (without a terminal: a tour)
 #   make test       every test; make test-all: also the slow ones and PostgreSQL 15 and 18
 #   make install [PREFIX=/usr/local] [DESTDIR=]     libcalf, its header, the command; make uninstall
-#   make deb        a Debian package of the same, build/calf_VERSION_ARCHITECTURE.deb
+#   make deb        Debian packages of the same, build/calf_*.deb and build/libcalf-dev_*.deb
 #   make bench      calf against the same PostgreSQL built the normal way
 #   make asan|ubsan|tsan    the kernel's own tests under a sanitizer, where it can work; tsan: and libcalf
 #   make tidy       gcc and clang with all warnings, clang-format
@@ -215,7 +215,7 @@ threads-test: $(LIB)
 		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" 20
 
 clean:
-	rm -rf $(B)/obj* $(B)/tests $(B)/libcalf.* $(B)/calf_*.deb $(B)/deb.log $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
+	rm -rf $(B)/obj* $(B)/tests $(B)/libcalf.* $(B)/*.deb $(B)/deb.log $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
 distclean:
 	rm -rf $(B)
 

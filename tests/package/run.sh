@@ -259,26 +259,31 @@ fi
 
 # ---- the Debian package ----------------------------------------------------------------------------
 
+deb_of() { echo "$repo/build/${1}_${version}_$(dpkg --print-architecture).deb"; }
+deb=$(deb_of calf)
+
 make_deb() {
+    local package
     make -s deb
-    deb=build/calf_${version}_$(dpkg --print-architecture).deb
-    [ "$(dpkg-deb -f "$deb" Package)" = calf ]
-    mkdir -p "$scratch/root/usr/lib64" "$scratch/root/usr/lib" "$scratch/root/usr/bin"
-    ln -s usr/lib64 "$scratch/root/lib64"
-    ln -s usr/lib "$scratch/root/lib"
-    dpkg-deb -x "$deb" "$scratch/root"
-    files_of_calf | sed "s,^lib,&/$(gcc -print-multiarch)," >"$scratch/want"
-    (cd "$scratch/root/usr" && find . -type l -printf '%P -> %l\n' -o -type f -printf '%P\n' | LC_ALL=C sort) |
-        same <(LC_ALL=C sort "$scratch/want") -
-    (cd "$scratch/root" && dpkg-deb --ctrl-tarfile "$repo/$deb" | tar -xO ./md5sums | md5sum --quiet -c)
+    mkdir "$scratch/debs"
+    for package in calf libcalf-dev; do
+        dpkg-deb -x "$(deb_of $package)" "$scratch/debs"
+        (cd "$scratch/debs" && dpkg-deb --ctrl-tarfile "$(deb_of $package)" | tar -xO ./md5sums | md5sum --quiet -c)
+    done
+    { files_of_calf | sed "s,^lib,&/$(gcc -print-multiarch),"
+      echo share/doc/libcalf-dev/copyright; } | LC_ALL=C sort >"$scratch/want"
+    (cd "$scratch/debs/usr" && find . -type l -printf '%P -> %l\n' -o -type f -printf '%P\n' | LC_ALL=C sort) |
+        same "$scratch/want" -
 }
 check 'make deb packs the same files' make_deb
-deb=build/calf_${version}_$(dpkg --print-architecture).deb
 
-# The libraries of what the package depends on, and of what these depend on, into the root; and of
+# The package, the libraries of what it depends on, and of what these depend on, into the root; and of
 # what every Debian has (libc-bin) the locale.
 add_depends() {
     local packages package file i
+    mkdir -p "$scratch/root/usr/lib64" "$scratch/root/usr/lib"
+    ln -s usr/lib64 usr/lib "$scratch/root"
+    dpkg-deb -x "$deb" "$scratch/root"
     mapfile -t packages < <(names_of "$(dpkg-deb -f "$deb" Depends)")
     for ((i = 0; i < ${#packages[@]}; i++)); do # grows on the way
         package=${packages[i]}
