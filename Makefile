@@ -3,6 +3,8 @@
 #   make            PostgreSQL and calf, into build/
 #   make run        a psql prompt on ./demo, opened inside one process (without a terminal: a tour)
 #   make test       every test; make test-all: also the slow ones and PostgreSQL 15 and 18
+#   make install [PREFIX=/usr/local] [DESTDIR=]     libcalf, its header, the command; make uninstall
+#   make deb        Debian packages of the same, build/calf_*.deb and build/libcalf-dev_*.deb
 #   make bench      calf against the same PostgreSQL built the normal way
 #   make asan|ubsan|tsan    the kernel's own tests under a sanitizer, where it can work; tsan: and libcalf
 #   make tidy       gcc and clang with all warnings, clang-format
@@ -170,6 +172,19 @@ run: all
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(CALF) psql demo; \
 	else exec $(CALF) psql demo -X -f docs/tour.sql; fi
 
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INSTALL := LIB=$(LIB) STATIC=$(STATIC) CALF=$(CALF) PG=$(PG) VERSION=$(VERSION) SONAME=$(SONAME)
+
+install: all
+	@PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=$(DESTDIR) $(INSTALL) tools/install.sh install
+uninstall:
+	@PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=$(DESTDIR) $(INSTALL) tools/install.sh uninstall
+
+deb: all
+	@pg/deps.sh dpkg-dev zstd
+	@$(INSTALL) ARCHIVE=$(O)/archive.tar.zst tools/deb.sh $(B)
+
 HOSTS := $(patsubst %.c,$(B)/%,$(wildcard tests/runtime/*.c tests/api/*.c examples/*.c))
 
 test: all $(HOSTS)
@@ -204,10 +219,10 @@ threads-test: $(LIB)
 		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" 20
 
 clean:
-	rm -rf $(B)/obj* $(B)/tests $(B)/libcalf.* $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
+	rm -rf $(B)/obj* $(B)/tests $(B)/libcalf.* $(B)/*.deb $(B)/deb.log $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
 distclean:
 	rm -rf $(B)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps pg pg-stock run test test-all bench tidy asan ubsan tsan os-test threads-test clean distclean
+.PHONY: all deps pg pg-stock run install uninstall deb test test-all bench tidy asan ubsan tsan os-test threads-test clean distclean

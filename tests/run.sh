@@ -40,6 +40,7 @@ suite 'os native' tests/os/run.sh native
 suite 'os inside' tests/os/run.sh inside
 suite runtime tests/runtime/run.sh
 suite api tests/api/run.sh
+suite package tests/package/run.sh
 suite server tests/server/run.sh
 for s in core isolation plpgsql contrib vector; do
     suite "pg $s" tests/pg/run.sh "$major" "$s"

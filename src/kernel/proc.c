@@ -559,16 +559,16 @@ int proc_prepare(struct proc *p, const char *path, char *const argv[], char *con
     int rc;
 
     path_absolute(abs, sizeof(abs), path);
-    rc = sys_access(abs, X_OK);
-    if (rc < 0)
-        return rc;
     snprintf(inside, sizeof(inside), "%s", path);
-    rc = shell_inside(p->kernel, inside, &argv, &memory);
-    if (rc == 0 && !command_is_inside(p->kernel, abs, inside)) {
-        rc = spawn_outside(p, abs, argv, envp);
-        if (rc == 0)
-            exec_reset(p);
-        goto out;
+    rc = shell_inside(p->kernel, inside, &argv, &memory); /* which needs no shell to be there */
+    if (rc == 0) {
+        rc = sys_access(abs, X_OK);
+        if (rc == 0 && !command_is_inside(p->kernel, abs, inside)) {
+            rc = spawn_outside(p, abs, argv, envp);
+            if (rc == 0)
+                exec_reset(p);
+            goto out;
+        }
     }
     if (rc < 0)
         goto out;
