@@ -52,9 +52,13 @@ void cwd_put(struct cwd *c)
     free(c);
 }
 
+/* What was missed before is forgotten: another name is looked up now. */
 int here(void)
 {
-    return self()->cwd->fd;
+    struct proc *p = self();
+
+    p->missed = NULL;
+    return p->cwd->fd;
 }
 
 /* The directory's name now: it may have been moved.  Returns its length or -errno. */
@@ -112,21 +116,72 @@ void binds_free(struct kernel *k)
     }
 }
 
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* If it is nowhere, where it was looked for is kept for strerror(). */
 static bool find_bound(const char *path, char out[PATH_MAX])
 {
-    for (struct bind *b = self()->kernel->binds; b; b = b->next)
-        if (strncmp(path, b->at, b->len) == 0 && path[b->len] == '/' && access(path, F_OK) < 0 &&
-            snprintf(out, PATH_MAX, "%s%s", b->dir, path + b->len) < PATH_MAX &&
+    struct proc *p = self();
+    const struct bind *first = NULL;
+
+    for (const struct bind *b = p->kernel->binds; b; b = b->next) {
+        if (strncmp(path, b->at, b->len) != 0 || path[b->len] != '/')
+            continue;
+        if (access(path, F_OK) == 0)
+            return false;
+        if (snprintf(out, PATH_MAX, "%s%s", b->dir, path + b->len) < PATH_MAX &&
             access(out, F_OK) == 0)
             return true;
+        first = first ? first : b;
+    }
+    p->missed = first;
+    if (first)
+        snprintf(p->missed_name, sizeof(p->missed_name), "%s", last_part(path));
     return false;
+}
+
+/*
+ * PostgreSQL looks for a library NAME as NAME.so in its directory, then as NAME in the current
+ * one, and tells only of the latter.
+ */
+static bool missed_before(const char *path)
+{
+    struct proc *p = self();
+    const char *name = last_part(path);
+    size_t n = strlen(name);
+
+    return p->missed && path[0] != '/' && strncmp(p->missed_name, name, n) == 0 &&
+           strcmp(p->missed_name + n, ".so") == 0;
+}
+
+char *path_missed(void)
+{
+    const struct bind *missed = self()->missed;
+    char *text;
+    size_t size;
+    FILE *f;
+
+    if (!missed)
+        return NULL;
+    f = open_memstream(&text, &size);
+    CHECK(f);
+    for (const struct bind *b = missed; b; b = b->next)
+        if (strcmp(b->at, missed->at) == 0)
+            fprintf(f, "%s%s", b == missed ? "" : ", ", b->dir);
+    CHECK(fclose(f) == 0);
+    return text;
 }
 
 int path_locate(const char *path, struct place *out)
 {
     bool inside;
 
-    out->dir = here();
+    out->dir = missed_before(path) ? self()->cwd->fd : here();
     out->path = path;
     out->entry = NULL;
     if (path[0] != '/' || (out->entry = archive_find(path, &inside)))

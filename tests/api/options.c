@@ -58,7 +58,7 @@ static void write_text(const char *dir, const char *name, const char *text)
 static void extension_path(void)
 {
     static const char usr[] = "usr/share/postgresql/17/extension";
-    char flat[4096], package[4096], dir[4200], path[8300], text[16400];
+    char flat[4096], package[4096], dir[4200], path[8300], text[32800];
     struct calf_options o = {.size = sizeof(o), .extension_path = path};
     calf_db *db;
     PGconn *conn;
@@ -89,6 +89,22 @@ static void extension_path(void)
     CHECK(says(conn, "select prosrc from pg_proc where proname = 'two'", "autoinc"));
     PQclear(PQexec(conn, "create extension hstore")); /* its own are there as well */
     CHECK(says(conn, "select 'a=>1'::hstore->'a'", "1"));
+
+    /* what is nowhere: all places are named, and only for what was looked for there */
+    ask(conn, "set client_min_messages = error");
+    snprintf(text, sizeof(text), "looked also in %s, %s, %s/usr/share/postgresql/17/extension",
+             flat, package, package);
+    CHECK(strstr(ask(conn, "create extension calf_none"), text));
+    snprintf(text, sizeof(text),
+             "looked also in %s, %s, %s/usr/lib, %s/usr/lib/postgresql,"
+             " %s/usr/lib/postgresql/17/lib",
+             flat, package, package, package, package);
+    CHECK(strstr(ask(conn, "load 'calf_none'"), text));
+    CHECK(strstr(
+        ask(conn, "create function absent() returns int language c as '$libdir/calf_none'"), text));
+    CHECK(strstr(ask(conn, "select pg_read_file('calf_none')"), "No such file or directory"));
+    CHECK(!strstr(ask(conn, "select pg_read_file('calf_none')"), "looked"));
+    CHECK(!strstr(ask(conn, "load 'none/calf_none'"), "looked"));
     PQfinish(conn);
     CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
 
