@@ -113,7 +113,8 @@ struct vsigaction {
 /* ---- current directory (path.c): shared by the processes that inherited it - */
 struct cwd {
     _Atomic int refs;
-    int fd; /* O_PATH */
+    int fd;       /* O_PATH */
+    char *inside; /* it is in the archive, and no name leads anywhere from `fd`; or NULL */
 };
 
 /*

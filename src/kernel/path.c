@@ -3,7 +3,7 @@
  *
  * Each process has a current directory of its own (`struct cwd`), held by an
  * O_PATH descriptor; the host's is never moved.  A path goes to the host's
- * *at() call with that descriptor.
+ * *at() call with that descriptor.  A directory of the archive is only a name.
  *
  * When the host runs as root, PostgreSQL would refuse to start, so processes
  * are told another uid, and files of root appear to belong to it: both
@@ -38,6 +38,18 @@ struct cwd *cwd_open(const char *path)
     return cwd_open_at(AT_FDCWD, path);
 }
 
+static struct cwd *cwd_open_inside(const struct archive_entry *e)
+{
+    char path[PATH_MAX];
+    struct cwd *c = calloc(1, sizeof(*c));
+
+    archive_path(e, path);
+    CHECK(c && (c->inside = strdup(path)));
+    c->fd = open("/dev/null", O_PATH | O_CLOEXEC); /* what is relative to it: ENOTDIR */
+    atomic_store(&c->refs, 1);
+    return c;
+}
+
 struct cwd *cwd_ref(struct cwd *c)
 {
     atomic_fetch_add(&c->refs, 1);
@@ -49,6 +61,7 @@ void cwd_put(struct cwd *c)
     if (!c || atomic_fetch_sub(&c->refs, 1) > 1)
         return;
     close(c->fd);
+    free(c->inside);
     free(c);
 }
 
@@ -64,9 +77,12 @@ int here(void)
 /* The directory's name now: it may have been moved.  Returns its length or -errno. */
 static ssize_t cwd_name(char *out, size_t size)
 {
+    const char *inside = self()->cwd->inside;
     char link[64];
     ssize_t n;
 
+    if (inside)
+        return snprintf(out, size, "%s", inside);
     snprintf(link, sizeof(link), "/proc/self/fd/%d", here());
     n = readlink(link, out, size - 1);
     if (n < 0)
@@ -141,7 +157,7 @@ static bool find_bound(const char *path, char out[PATH_MAX])
     }
     p->missed = first;
     if (first)
-        snprintf(p->missed_name, sizeof(p->missed_name), "%s", last_part(path));
+        snprintf(p->missed_name, sizeof(p->missed_name), "%.*s", NAME_MAX, last_part(path));
     return false;
 }
 
@@ -179,11 +195,16 @@ char *path_missed(void)
 
 int path_locate(const char *path, struct place *out)
 {
+    char abs[PATH_MAX * 2];
     bool inside;
 
     out->dir = missed_before(path) ? self()->cwd->fd : here();
     out->path = path;
     out->entry = NULL;
+    if (path[0] != '/' && path[0] && self()->cwd->inside) {
+        path_absolute(abs, sizeof(abs), path);
+        path = abs;
+    }
     if (path[0] != '/' || (out->entry = archive_find(path, &inside)))
         return 0;
     if (find_bound(path, out->room))
@@ -216,11 +237,18 @@ void stat_for_process(struct stat *st)
 int sys_chdir(const char *path)
 {
     struct proc *p = self();
-    struct cwd *c = cwd_open_at(here(), path);
+    struct place at;
+    struct cwd *c;
+    int rc = path_locate(path, &at);
 
+    if (rc == 0 && at.entry && !S_ISDIR(at.entry->mode))
+        rc = -ENOTDIR;
+    if (rc < 0)
+        return rc;
+    c = at.entry ? cwd_open_inside(at.entry) : cwd_open_at(at.dir, at.path);
     if (!c)
         return -errno;
-    if (faccessat(c->fd, ".", X_OK, AT_EACCESS) < 0) {
+    if (!at.entry && faccessat(c->fd, ".", X_OK, AT_EACCESS) < 0) {
         cwd_put(c);
         return -EACCES;
     }
