@@ -19,6 +19,8 @@ B := build
 O := $(B)/obj$(PG_MAJOR)$(SANITIZE:%=-%)
 CALF := $(if $(SANITIZE),$(O)/calf,$(if $(filter 17,$(PG_MAJOR)),$(B)/calf,$(B)/calf$(PG_MAJOR)))
 LIB := $(if $(SANITIZE)$(filter-out 17,$(PG_MAJOR)),$(O),$(B))/libcalf.so
+# programs that use it
+P := $(B)$(if $(filter-out 17,$(PG_MAJOR)),/programs$(PG_MAJOR))
 EXEC := $(if $(SANITIZE),$(O)/calf-exec,$(B)/calf-exec)
 
 CC = gcc
@@ -127,7 +129,7 @@ $(LIB): $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE) $(API)) $(O)/libpq.o include/
 	@ln -sf $(@F) $(dir $@)$(SONAME)
 
 # the tests of src/runtime: hosts of their own
-$(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/runtime/%.o
+$(P)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/runtime/%.o
 	@mkdir -p $(@D)
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
 
@@ -135,11 +137,11 @@ $(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/run
 define use_libcalf
 @mkdir -p $(@D)
 @$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -I$(PG)/pgsql/include $< \
-	-o $@ -L$(B) -Wl,--as-needed -lcalf -Wl,-rpath,$(CURDIR)/$(B) -pthread
+	-o $@ -L$(dir $(LIB)) -Wl,--as-needed -lcalf -Wl,-rpath,$(CURDIR)/$(dir $(LIB)) -pthread
 endef
-$(B)/tests/api/%: tests/api/%.c tests/api/api_test.h include/calf.h $(LIB)
+$(P)/tests/api/%: tests/api/%.c tests/api/api_test.h include/calf.h $(LIB)
 	$(use_libcalf)
-$(B)/examples/%: examples/%.c include/calf.h $(LIB)
+$(P)/examples/%: examples/%.c include/calf.h $(LIB)
 	$(use_libcalf)
 
 -include $(wildcard $(O)/*/*.d $(O)/*/*/*.d)
@@ -150,7 +152,7 @@ run: all
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(CALF) psql demo; \
 	else exec $(CALF) psql demo -X -f docs/tour.sql; fi
 
-HOSTS := $(patsubst %.c,$(B)/%,$(wildcard tests/runtime/*.c tests/api/*.c examples/*.c))
+HOSTS := $(patsubst %.c,$(P)/%,$(wildcard tests/runtime/*.c tests/api/*.c examples/*.c))
 
 test: all $(HOSTS)
 	@pg/deps.sh
@@ -160,7 +162,7 @@ test-all: all $(HOSTS)
 	@pg/deps.sh
 	@tests/run.sh --all
 
-bench: all pg-stock $(B)/examples/fixture
+bench: all pg-stock $(P)/examples/fixture
 	@bench/run.sh
 
 tidy:
@@ -184,7 +186,7 @@ threads-test: $(LIB)
 		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" 20
 
 clean:
-	rm -rf $(B)/obj* $(B)/tests $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
+	rm -rf $(B)/obj* $(B)/programs* $(B)/tests $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
 distclean:
 	rm -rf $(B)
 

@@ -29,10 +29,6 @@ suite() { # suite NAME COMMAND...
 }
 
 major=${PG_MAJOR:-17}
-calf=build/calf
-[ "$major" = 17 ] || calf=build/calf$major
-export CALF=$PWD/$calf
-
 make -s -C tests/os OUT=../../build/tests/os native || exit 1
 suite tidy tests/tidy.sh
 suite unit tests/unit/run.sh
@@ -47,9 +43,9 @@ done
 if [ "${1-}" = --all ]; then
     for m in 15 18; do
         suite "pg$m build" bash -c "make PG_MAJOR=$m all && echo '1 passed, 0 failed'"
-        CALF=$PWD/build/calf$m suite "pg$m core" tests/pg/run.sh $m core
+        suite "pg$m core" tests/pg/run.sh $m core
     done
-    CALF=$PWD/build/calf15 suite 'pg15 debs' tests/pg/debs.sh
+    suite 'pg15 debs' tests/pg/debs.sh
 fi
 
 [ ${#broken[@]} = 0 ] || echo "failed: ${broken[*]}; the logs are in build/tests"
