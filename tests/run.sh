@@ -32,10 +32,13 @@ major=${PG_MAJOR:-17}
 make -s -C tests/os OUT=../../build/tests/os native || exit 1
 suite tidy tests/tidy.sh
 suite unit tests/unit/run.sh
+[ "$major" != 17 ] || # they use what the default version imports
+    suite 'os imports' make -s -C tests/os OUT=../../build/tests/os imports
 suite 'os native' tests/os/run.sh native
 suite 'os inside' tests/os/run.sh inside
 suite runtime tests/runtime/run.sh
 suite api tests/api/run.sh
+suite fuzz tests/fuzz/run.sh
 suite server tests/server/run.sh
 for s in core isolation plpgsql contrib; do
     suite "pg $s" tests/pg/run.sh "$major" "$s"
