@@ -23,6 +23,8 @@ O := $(B)/obj$(PG_MAJOR)$(SANITIZE:%=-%)
 CALF := $(if $(SANITIZE),$(O)/calf,$(if $(filter 17,$(PG_MAJOR)),$(B)/calf,$(B)/calf$(PG_MAJOR)))
 LIB := $(if $(SANITIZE)$(filter-out 17,$(PG_MAJOR)),$(O),$(B))/libcalf.so
 STATIC := $(LIB:.so=.a)
+# programs that use it
+P := $(B)$(if $(filter-out 17,$(PG_MAJOR)),/programs$(PG_MAJOR))
 EXEC := $(if $(SANITIZE),$(O)/calf-exec,$(B)/calf-exec)
 
 CC = gcc
@@ -149,7 +151,7 @@ $(STATIC): $(LIB_OBJECTS) $(O)/libcalf.api
 	@ar rcs $@ $(O)/libcalf.o
 
 # the tests of src/runtime: hosts of their own
-$(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/runtime/%.o
+$(P)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/runtime/%.o
 	@mkdir -p $(@D)
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
 
@@ -157,11 +159,11 @@ $(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/run
 define use_libcalf
 @mkdir -p $(@D)
 @$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -I$(PG)/pgsql/include $< \
-	-o $@ -L$(B) -Wl,--as-needed -lcalf -Wl,-rpath,$(CURDIR)/$(B) -pthread
+	-o $@ -L$(dir $(LIB)) -Wl,--as-needed -lcalf -Wl,-rpath,$(CURDIR)/$(dir $(LIB)) -pthread
 endef
-$(B)/tests/api/%: tests/api/%.c tests/api/api_test.h include/calf.h $(LIB)
+$(P)/tests/api/%: tests/api/%.c tests/api/api_test.h include/calf.h $(LIB)
 	$(use_libcalf)
-$(B)/examples/%: examples/%.c include/calf.h $(LIB)
+$(P)/examples/%: examples/%.c include/calf.h $(LIB)
 	$(use_libcalf)
 
 -include $(wildcard $(O)/*/*.d $(O)/*/*/*.d)
@@ -185,7 +187,7 @@ deb: all
 	@pg/deps.sh dpkg-dev zstd
 	@$(INSTALL) ARCHIVE=$(O)/archive.tar.zst tools/deb.sh $(B)
 
-HOSTS := $(patsubst %.c,$(B)/%,$(wildcard tests/runtime/*.c tests/api/*.c examples/*.c))
+HOSTS := $(patsubst %.c,$(P)/%,$(wildcard tests/runtime/*.c tests/api/*.c examples/*.c))
 
 test: all $(HOSTS)
 	@pg/deps.sh
@@ -195,7 +197,7 @@ test-all: all $(HOSTS)
 	@pg/deps.sh
 	@tests/run.sh --all
 
-bench: all pg-stock $(B)/examples/fixture
+bench: all pg-stock $(P)/examples/fixture
 	@bench/run.sh
 
 tidy:
@@ -219,7 +221,7 @@ threads-test: $(LIB)
 		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" 20
 
 clean:
-	rm -rf $(B)/obj* $(B)/tests $(B)/libcalf.* $(B)/*.deb $(B)/deb.log $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
+	rm -rf $(B)/obj* $(B)/programs* $(B)/tests $(B)/libcalf.* $(B)/*.deb $(B)/deb.log $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
 distclean:
 	rm -rf $(B)
 

@@ -243,9 +243,9 @@ for ((run = 0; run < 3; run++)); do in_turns memory; done
 
 echo "opening ..."
 ${CC:-gcc} -O2 -I"$repo/include" -I"$pgsql/include" "$repo/bench/open.c" -o "$scratch/open" \
-    -L"$repo/build" -lcalf -Wl,-rpath,"$repo/build" || exit 1
+    -L"$lib" -lcalf -Wl,-rpath,"$lib" || exit 1
 "$scratch/open" "$scratch/opened" 20 >"$scratch/opening" || exit 1
-"$repo/build/examples/fixture" >"$scratch/fixture" || exit 1
+"$programs/examples/fixture" >"$scratch/fixture" || exit 1
 
 # ---- the page ---------------------------------------------------------------------------------
 

@@ -158,6 +158,10 @@ static bool parse_manifest(char *text)
 
     for (char *c = text; *c; c++)
         lines += *c == '\n';
+    free(archive.frames); /* of a manifest that was refused */
+    free(archive.entries);
+    archive.nframes = 0;
+    archive.nentries = 0;
     archive.frames = calloc(lines + 1, sizeof(*archive.frames));
     archive.entries = calloc(lines + 1, sizeof(*archive.entries));
     CHECK(archive.frames && archive.entries);
@@ -197,7 +201,9 @@ static bool read_manifest(void)
     if (ZSTD_decompress(text, raw, archive.data + t.offset, t.length) != raw)
         return free(text), false;
     text[raw] = '\0';
-    return parse_manifest(text + TAR_BLOCK);
+    if (!parse_manifest(text + TAR_BLOCK))
+        return free(text), false;
+    return true;
 }
 
 int archive_mount(const char *root, const void *data, size_t size, char *err, size_t errsize)

@@ -113,7 +113,8 @@ struct vsigaction {
 /* ---- current directory (path.c): shared by the processes that inherited it - */
 struct cwd {
     _Atomic int refs;
-    int fd; /* O_PATH */
+    int fd;       /* O_PATH */
+    char *inside; /* it is in the archive, and no name leads anywhere from `fd`; or NULL */
 };
 
 /*
@@ -216,6 +217,10 @@ struct proc {
     int nfds;                                /* no slot at or above it was ever used */
 
     struct cwd *cwd;
+    /* path.c: where the last name was looked for in vain, first of the directories that are bound
+     * there, or NULL; and its last part */
+    const struct bind *missed;
+    char missed_name[NAME_MAX + 1];
     mode_t umask;
     locale_t locale; /* what uselocale() gets on the carrier */
     struct localeset *localeset;
@@ -353,7 +358,7 @@ struct cwd *cwd_ref(struct cwd *c);
 void cwd_put(struct cwd *c);
 struct cwd *cwd_open(const char *path);                       /* NULL and errno */
 void path_absolute(char *out, size_t size, const char *path); /* against the process's directory */
-int here(void); /* the process's directory, for the *at() calls */
+int here(void); /* the process's directory, for the *at() call that follows */
 /*
  * Where a name leads: path `path` from directory `dir`, or a file that calf carries.  A name below
  * the archive that it does not have may be in a directory bound there.  0 or -ENOENT.
@@ -365,6 +370,8 @@ struct place {
     char room[PATH_MAX];
 };
 int path_locate(const char *path, struct place *out);
+/* The directories bound where the last name was looked for, if it was not there; to be freed. */
+char *path_missed(void);
 /* realpath() for the running process, of an absolute path: 0 or -errno. */
 int path_real(const char *path, char out[PATH_MAX]);
 void dirs_close(struct program *g);

@@ -35,6 +35,7 @@ struct image {
     _Atomic unsigned next_slot;
     size_t span;      /* bytes of address space of one instance, whole pages */
     size_t data_off;  /* first writable page; [data_off, span) is private to an instance */
+    bool data_holes;  /* between its segments there are pages that belong to none */
     size_t relro_end; /* [data_off, relro_end) is constant after relocation */
     uintptr_t text_lo, text_hi; /* executable part, relative to the base */
     void **bound;               /* by symbol index: answers that are the same for every instance */
@@ -50,7 +51,9 @@ struct instance {
     const Elf64_Sym *sym;
     const char *str;
     size_t strsz;
+    size_t nsym; /* at most: how many fit there */
     const uint32_t *gnu_hash, *sysv_hash;
+    size_t hash_words; /* of gnu_hash, at most */
     const Elf64_Rela *rela, *jmprel;
     const uint64_t *relr;
     size_t nrela, njmprel, nrelr;

@@ -49,6 +49,17 @@ psql_input() {
 }
 check 'psql reads pipes and files and runs outside commands' psql_input
 
+carried_directory() { # PostgreSQL 15's programs go there to find out where they are
+    local share
+    share=$(realpath "$calf")/share
+    [ "$(psql_inside -c "\\cd $share" -c 'create temp table w (t text)' -c '\copy w from tsearch_data/english.stop' \
+        -c '\cd ./tsearch_data' -c '\copy w from ../tsearch_data/english.stop' -c 'select count(*) from w')" = 254 ]
+    psql_inside -c "\\cd $share/tsearch_data/english.stop" 2>&1 | grep -q 'Not a directory'
+    psql_inside -c "\\cd $share/nowhere" 2>&1 | grep -q 'No such file or directory'
+    [ "$(psql_inside -c "\\cd $share" -c "\\cd $scratch" -c '\! pwd')" = "$scratch" ]
+}
+check 'a directory that calf carries can be the current one' carried_directory
+
 exit_codes() {
     [ "$(code psql_inside -c 'select 1' 2>&1 | tail -n 1)" = 0 ]
     [ "$(code psql_inside -c 'select 1 / 0' 2>/dev/null)" = 1 ]
