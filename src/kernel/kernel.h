@@ -484,9 +484,23 @@ void program_init(struct program *g);
 bool program_has_text(struct program *g, uintptr_t pc);
 void program_set_trap(struct program *g, bool set);
 void *library_symbol(const char *name); /* of a library that an image has brought into the host */
+void *host_library(const char *name);   /* its handle, or NULL: dlerror() says why */
+bool host_library_is_loaded(const char *name);
 /* 1: found, 0: unknown */
 int calls_resolve(struct program *g, const char *name, void *copy, void **addr, bool *per_process);
 void calls_trace_init(void);
 bool calls_library_is_inside(const char *soname);
+
+/* ---- lazy.c: libraries of the host that are loaded at a function's first call ------ */
+#define LAZY_STUBS 512 /* known to context_x86_64.S */
+bool lazy_library(const char *soname);
+/* The lazy library, named by the instance, that `name` would be found in; or NULL. */
+const char *lazy_home(const struct instance *in, const char *name);
+void *lazy_function(const char *library, const char *name); /* NULL: no more room */
+/* `copy` gets the value of the library's variable when the library comes. */
+void lazy_object(struct instance *in, const char *library, const char *name, void *copy,
+                 size_t size);
+void lazy_objects(const struct instance *relocated); /* do so; NULL: the rest may have changed */
+void lazy_forget(const struct instance *in);
 
 #endif

@@ -181,6 +181,7 @@ static _Noreturn void resume_parent(struct proc *parent)
 
         memcpy(data, parent->prog->saved[i], size);
     }
+    lazy_objects(NULL);
     fork_return(carrier_stack(), s->frame, s->stack, s->stack_size);
 }
 
