@@ -154,7 +154,7 @@ struct program {
     _Atomic int ninstances;
     int nown;                   /* the program and the libraries it names; the rest is dlopen's */
     struct program *next_idle;  /* kernel.idle_programs */
-    char *saved[MAX_INSTANCES]; /* data of the instances at the last fork (proc.c) */
+    char *saved[MAX_INSTANCES]; /* mappings: data of the instances at the last fork (proc.c) */
     char *tls[MAX_INSTANCES];   /* blocks of modules that have thread-local variables */
     struct module *modules;     /* dlopen's handles (module.c) */
     char *stack;                /* STACK_SIZE bytes above a guard page */

@@ -17,6 +17,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <sys/mman.h>
 
 struct module {
     struct module *next;
@@ -395,6 +396,12 @@ void program_unload(struct program *g, int first)
 
     atomic_store(&g->ninstances, first);
     while (n-- > first) {
+        size_t size;
+
+        instance_data(g->list[n], &size);
+        if (g->saved[n])
+            munmap(g->saved[n], size + 1);
+        g->saved[n] = NULL;
         announce_frames(g->list[n], "__deregister_frame");
         unmap(g->list[n]);
     }
