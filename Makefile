@@ -39,7 +39,8 @@ KERNEL := $(wildcard src/loader/*.c src/kernel/*.c) src/kernel/context_x86_64.S
 RUNTIME := $(wildcard src/runtime/*.c)
 ARCHIVE := src/runtime/archive.S
 API := $(wildcard src/api/*.c)
-LIBS := -lzstd -lcrypto -ldl -pthread
+# zstd: whole, for what it only offers so (archive.c), and because PostgreSQL's is lazy
+LIBS := -l:libzstd.a -lcrypto -ldl -pthread
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 ifeq ($(SANITIZE),thread-api)
@@ -85,7 +86,7 @@ $(O)/calf-bare: $(call obj,$(KERNEL) $(RUNTIME) cli/main.c)
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
 
 $(O)/pack: $(call obj,tools/pack.c)
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lzstd -lcrypto
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -l:libzstd.a -lcrypto
 
 $(O)/archive.tar.zst: $(PG)/built tools/archive.sh tools/pack.c | $(O)/calf-bare $(O)/pack
 	@echo "  pack $@"

@@ -1,7 +1,7 @@
 /*
  * lazy.c - libraries of the host that are loaded when one of their functions is first called
  *
- * PostgreSQL names ICU, libxml2, LZ4 and the TLS half of OpenSSL, and most servers never call
+ * PostgreSQL names ICU, libxml2, LZ4, zstd and the TLS half of OpenSSL, and most servers never call
  * them.  With what they name in turn they are 3.5 MB of a host's memory.  So an import of one of
  * them is bound to a stub (context_x86_64.S), a jump through `lazy_targets`, which at first leads
  * to lazy_find(); stubs belong to the host, as the libraries do, so all instances share them.
@@ -24,11 +24,17 @@ void *lazy_find(unsigned at);
 static const struct {
     const char *library, *prefix;
 } homes[] = {
-    {"libicui18n.so", "u"}, {"libicuuc.so", "u"},
-    {"libxml2.so", "xml"},  {"libxml2.so", "__xml"},
-    {"libxslt.so", "xslt"}, {"libexslt.so", "exslt"},
-    {"liblz4.so", "LZ4"},   {"libssl.so", "SSL_"},
-    {"libssl.so", "TLS_"},  {"libssl.so", "OPENSSL_init_ssl"},
+    {"libicui18n.so", "u"},
+    {"libicuuc.so", "u"},
+    {"libxml2.so", "xml"},
+    {"libxml2.so", "__xml"},
+    {"libxslt.so", "xslt"},
+    {"libexslt.so", "exslt"},
+    {"liblz4.so", "LZ4"},
+    {"libzstd.so", "ZSTD_"},
+    {"libssl.so", "SSL_"},
+    {"libssl.so", "TLS_"},
+    {"libssl.so", "OPENSSL_init_ssl"},
     {"libssl.so", "DTLS_"},
 };
 

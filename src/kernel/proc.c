@@ -26,7 +26,7 @@
 
 #define CARRIER_STACK (256UL << 10)
 #define FAULT_STACK (32UL << 10)
-#define IDLE_PROGRAMS 4         /* kept for reuse by a kernel */
+#define IDLE_PROGRAMS 4         /* kept for reuse by a kernel, until it is quiet (rest.c) */
 #define IDLE_STACK (64UL << 10) /* of their stacks */
 #define GO_RUN 1
 #define GO_LEAVE 2
@@ -265,12 +265,38 @@ static void program_retire(struct kernel *k, struct program *g)
     for (struct program *i = k->idle_programs; i; i = i->next_idle)
         n++;
     if (n < IDLE_PROGRAMS) {
+        g->old = false;
         g->next_idle = k->idle_programs;
         k->idle_programs = g;
         g = NULL;
     }
     pthread_mutex_unlock(&k->lock);
     program_free(g);
+}
+
+bool programs_expire(struct kernel *k)
+{
+    struct program *gone = NULL, *g, **at = &k->idle_programs;
+    bool others;
+
+    pthread_mutex_lock(&k->lock);
+    while ((g = *at)) {
+        if (!g->old) {
+            g->old = true;
+            at = &g->next_idle;
+            continue;
+        }
+        *at = g->next_idle;
+        g->next_idle = gone;
+        gone = g;
+    }
+    others = k->idle_programs;
+    pthread_mutex_unlock(&k->lock);
+    while ((g = gone)) {
+        gone = g->next_idle;
+        program_free(g);
+    }
+    return others;
 }
 
 /* A program for the image at `path`: an idle one, or an empty one. */

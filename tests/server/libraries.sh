@@ -8,7 +8,7 @@
 set -u
 # shellcheck source=tests/server/lib.sh
 . "$(dirname "$0")/lib.sh"
-lazy='libicu|libxml2|liblz4|libstdc'
+lazy='libicu|libxml2|liblz4|libzstd|libstdc'
 
 is_stock() { [ -n "${CALF_SERVE:-}" ]; }
 loaded() { grep -qE "$lazy" "/proc/$server/maps"; }
