@@ -46,7 +46,8 @@ RUNTIME := $(wildcard src/runtime/*.c)
 ARCHIVE := src/runtime/archive.S
 API := $(wildcard src/api/*.c)
 CLI := $(wildcard cli/*.c)
-LIBS := -lzstd -lcrypto -ldl -pthread
+# zstd: whole, for what it only offers so (archive.c), and because PostgreSQL's is lazy
+LIBS := -l:libzstd.a -lcrypto -ldl -pthread
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 ifeq ($(SANITIZE),thread-api)
@@ -96,7 +97,7 @@ $(O)/calf-bare: $(call obj,$(KERNEL) $(RUNTIME) $(API) $(CLI)) $(O)/libpq.o
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lssl -lm $(LIBS)
 
 $(O)/pack: $(call obj,tools/pack.c)
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lzstd -lcrypto
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -l:libzstd.a -lcrypto
 
 $(O)/archive.tar.zst: $(PG)/built $(PG)/pgvector/built tools/archive.sh tools/pack.c | $(O)/calf-bare $(O)/pack
 	@echo "  pack $@"

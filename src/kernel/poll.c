@@ -48,6 +48,8 @@ static int host_set(struct file *f)
     struct epoll_set *set = f->epoll;
     int rc;
 
+    if (f->host >= 0)
+        return f->host;
     pthread_mutex_lock(&set->lock);
     if (f->host < 0) {
         f->host = epoll_create1(EPOLL_CLOEXEC);
@@ -64,12 +66,7 @@ static bool signal_ready(const struct proc *p, const struct file *f)
     return f && f->kind == FILE_SIGNALFD && atomic_load(&p->pending) & f->sigmask;
 }
 
-/*
- * Waits until one of `n` files is ready; fds[i] has the events, files[i] (NULL: none) the
- * file.  timeout_ns < 0: for ever.  Returns how many have revents, or -EINTR when a signal
- * is to be delivered.
- */
-static int wait_files(struct pollfd *fds, struct file **files, int n, int64_t timeout_ns)
+static int wait_in_host(struct pollfd *fds, struct file **files, int n, int64_t timeout_ns)
 {
     struct proc *p = self();
     int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
@@ -100,6 +97,8 @@ static int wait_files(struct pollfd *fds, struct file **files, int n, int64_t ti
             return -EINTR;
         if (rc < 0 && rc != -EINTR)
             return rc;
+        if (atomic_load(&p->rest))
+            rest(p);
         for (int i = 0; i < n; i++) {
             if (!signal_ready(p, files[i]) || !(fds[i].events & POLLIN))
                 continue;
@@ -110,6 +109,22 @@ static int wait_files(struct pollfd *fds, struct file **files, int n, int64_t ti
             continue; /* with what is ready now and the time that is left */
         return (rc > 0 ? rc : 0) + signals;
     }
+}
+
+/*
+ * Waits until one of `n` files is ready; fds[i] has the events, files[i] (NULL: none) the
+ * file.  timeout_ns < 0: for ever.  Returns how many have revents, or -EINTR when a signal
+ * is to be delivered.
+ */
+static int wait_files(struct pollfd *fds, struct file **files, int n, int64_t timeout_ns)
+{
+    struct proc *p = self();
+    int rc;
+
+    wait_begins(p);
+    rc = wait_in_host(fds, files, n, timeout_ns);
+    wait_ends(p);
+    return rc;
 }
 
 static int64_t to_ns(const struct timespec *ts)
@@ -320,18 +335,12 @@ static int ready_signals(struct proc *p, struct epoll_set *set, struct epoll_eve
     return n;
 }
 
-int sys_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+static int wait_epoll(struct proc *p, struct file *f, struct epoll_event *events, int max,
+                      int timeout_ms)
 {
-    struct proc *p = self();
-    struct file *f = fd_get(epfd);
     int64_t deadline = timeout_ms > 0 ? now_ns() + timeout_ms * 1000000LL : 0;
-    int host;
+    int host = host_set(f);
 
-    if (!f)
-        return -EBADF;
-    if (f->kind != FILE_EPOLL || max <= 0)
-        return -EINVAL;
-    host = host_set(f);
     if (host < 0)
         return host;
     for (;;) {
@@ -351,12 +360,30 @@ int sys_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms
             return -EINTR;
         if (rc >= 0 || rc != -EINTR)
             return rc < 0 && n == 0 ? rc : n + (rc > 0 ? rc : 0);
+        if (atomic_load(&p->rest))
+            rest(p);
         if (deadline) { /* with what is ready now and the time that is left */
             int64_t left = deadline - now_ns();
 
             timeout_ms = left > 0 ? (int)((left + 999999) / 1000000) : 0;
         }
     }
+}
+
+int sys_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+{
+    struct proc *p = self();
+    struct file *f = fd_get(epfd);
+    int rc;
+
+    if (!f)
+        return -EBADF;
+    if (f->kind != FILE_EPOLL || max <= 0)
+        return -EINVAL;
+    wait_begins(p);
+    rc = wait_epoll(p, f, events, max, timeout_ms);
+    wait_ends(p);
+    return rc;
 }
 
 /* ---- signalfd ------------------------------------------------------------------------- */

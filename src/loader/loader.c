@@ -559,7 +559,9 @@ static int find(struct reloc_run *run, uint32_t index, void *copy, struct symbol
     const Elf64_Sym *s = &in->sym[index];
     const char *name = in->str + s->st_name;
 
-    *out = (struct symbol_answer){0};
+    *out = (struct symbol_answer){.function = ELF64_ST_TYPE(s->st_info) == STT_FUNC &&
+                                              ELF64_ST_BIND(s->st_info) == STB_GLOBAL,
+                                  .size = s->st_size};
     if (!copy && index < im->nbound && im->bound[index]) {
         out->addr = im->bound[index];
         return out->addr != ABSENT;
@@ -718,6 +720,18 @@ int instance_relocate(struct instance *in, resolver resolve, void *ctx, char *er
         mprotect(in->base + im->data_off, im->relro_end - im->data_off, PROT_READ) < 0)
         rc = fail(err, errsize, errno, "protect image %s: %s", im->path, strerror(errno));
     return rc;
+}
+
+int instance_write(struct instance *in, void *to, const void *from, size_t size)
+{
+    struct image *im = in->image;
+    bool constant = (char *)to < in->base + im->relro_end;
+    size_t length = im->relro_end - im->data_off;
+
+    if (constant && mprotect(in->base + im->data_off, length, PROT_READ | PROT_WRITE) < 0)
+        return -errno;
+    memcpy(to, from, size);
+    return constant && mprotect(in->base + im->data_off, length, PROT_READ) < 0 ? -errno : 0;
 }
 
 int instance_reset(struct instance *in, resolver resolve, void *ctx, char *err, size_t errsize)

@@ -73,8 +73,9 @@ struct instance {
 };
 
 struct symbol_answer {
+    bool function; /* in: the importer only wants to call it, and needs it */
     void *addr;
-    size_t size;      /* of an object, for COPY; 0: as the importer says */
+    size_t size;      /* of an object, for COPY; in: as the importer says, 0: still so */
     bool per_process; /* false: may be reused for every instance of the image */
     size_t tls_id;    /* for DTPMOD64 against another module */
 };
@@ -98,6 +99,8 @@ int instance_relocate(struct instance *in, resolver resolve, void *ctx, char *er
  * so the resolver's per-process answers must still hold.
  */
 int instance_reset(struct instance *in, resolver resolve, void *ctx, char *err, size_t errsize);
+/* Change data of a relocated instance, which may be write-protected.  0 or -errno. */
+int instance_write(struct instance *in, void *to, const void *from, size_t size);
 void *instance_symbol(struct instance *in, const char *name, size_t *size, bool *is_tls);
 /* The part of the instance that a running program changes. */
 char *instance_data(struct instance *in, size_t *size);
