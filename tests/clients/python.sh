@@ -10,6 +10,8 @@ python=(env PYTHONDONTWRITEBYTECODE=1 timeout 120 /usr/bin/python3)
 
 check 'psycopg2 and asyncpg: values, COPY, cursors, cancel, LISTEN, pools' "${python[@]}" "$here/python/drivers.py" "$uri"
 
+check '40 sessions hear 500 notifications each; cancel requests without a pause' "${python[@]}" "$here/python/many.py" "$uri"
+
 check 'SQLAlchemy: tables, relations, a pool that threads share and that heals' "${python[@]}" "$here/python/alchemy.py" "$uri"
 
 django() {

@@ -8,7 +8,7 @@ set -u
 # shellcheck source=tests/clients/lib.sh
 . "$(dirname "$0")/lib.sh"
 ulimit -n 1024
-serve_clients "$scratch/data" -c max_connections=250 -c authentication_timeout=2 -c log_connections=on || exit 1
+serve_clients "$scratch/data" -c max_connections=250 -c log_connections=on || exit 1
 
 stranger() { timeout 120 /usr/bin/python3 "$here/strangers.py" 127.0.0.1 "$port" "$socket" "$@"; }
 descriptors() { ls "/proc/$server/fd" | wc -l; }
@@ -49,7 +49,13 @@ check '1,000 connections that send random bytes leave nothing behind' noise
 
 silent() {
     : >"$log"
+    sql 'alter system set authentication_timeout = 2' # for this check only: an honest client may be slow
+    sql 'select pg_reload_conf()'
+    until_sql 'show authentication_timeout' 2s
     stranger silent
+    sql 'alter system reset authentication_timeout'
+    sql 'select pg_reload_conf()'
+    until_sql 'show authentication_timeout' 1min
     serves
     has_log 'canceling authentication due to timeout'
 }
@@ -116,6 +122,15 @@ PY
 }
 check 'the connection after the last is refused in words, and let in when there is room' too_many
 
+# A client that asks for much and reads nothing of it; $! is its pid.
+unread() {
+    [ -p "$scratch/unread" ] || mkfifo "$scratch/unread"
+    "$debian/psql" -Xq "$uri" -c '\copy (select repeat($$x$$, 1000) from generate_series(1, 100000000) g) to pstdout' \
+        >"$scratch/unread" 2>/dev/null &
+    exec 9<"$scratch/unread"
+    until_sql "select wait_event from pg_stat_activity where query ilike 'copy%to stdout%' and pid <> pg_backend_pid()" ClientWrite
+}
+
 killed_in_copy() {
     local pid
     "$debian/psql" -Xq "$uri" -c 'create table fed (t text)'
@@ -127,12 +142,8 @@ killed_in_copy() {
     is 'select count(*) from fed' 0 app
     has_log "unexpected EOF on client connection|protocol synchronization was lost" # where the last byte fell
 
-    mkfifo "$scratch/unread"
-    "$debian/psql" -Xq "$uri" -c '\copy (select repeat($$x$$, 1000) from generate_series(1, 100000000) g) to pstdout' \
-        >"$scratch/unread" 2>/dev/null &
+    unread
     pid=$!
-    exec 9<"$scratch/unread"
-    until_sql "select bytes_processed > 100000 from pg_stat_progress_copy where command = 'COPY TO'" t
     kill -KILL "$pid"
     until_sql 'select count(*) from pg_stat_progress_copy' 0
     has_log 'FATAL:  connection to client lost'
@@ -142,5 +153,19 @@ killed_in_copy() {
 }
 check 'a client killed in the middle of COPY takes its session with it, and nothing else' killed_in_copy
 
-stop_server || :
+no_reader() {
+    local pid
+    unread
+    pid=$!
+    is "select pg_terminate_backend(pid, 30000) from pg_stat_activity where wait_event = 'ClientWrite'" t
+    kill -KILL "$pid"
+    unread
+    kill -TERM "$server"
+    gone "$server"
+    [ ! -e "$scratch/data/postmaster.pid" ]
+    [ "$(LD_LIBRARY_PATH=$pgsql/lib "$bin/pg_controldata" "$scratch/data" | sed -n 's/^Database cluster state: *//p')" = 'shut down' ]
+    sound
+}
+check 'a client that does not read is ended, and holds up no stop' no_reader
+
 finish
