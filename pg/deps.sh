@@ -24,7 +24,8 @@ case ${1-} in
     run) ;;
     '')  packages+=(clang clang-format openssl zstd # the tests of tidiness, of TLS, of packages, of users of libpq
                     cmake strace dpkg-dev
-                    postgresql-client-15 python3-psycopg2 python3-pytest libdbd-pg-perl ruby-pg php-cli php-pgsql) ;;
+                    postgresql-client-15 python3-psycopg2 python3-pytest libdbd-pg-perl ruby-pg php-cli php-pgsql
+                    libpq-dev python3-asyncpg python3-sqlalchemy python3-django libpostgresql-jdbc-java) ;;
     *)   packages=("$@") ;;
 esac
 # the bindings' languages are often there from elsewhere than Debian
@@ -32,6 +33,7 @@ if [ $# = 0 ]; then
     command -v npm >/dev/null || packages+=(nodejs npm)
     command -v cargo >/dev/null || packages+=(cargo)
     command -v go >/dev/null || packages+=(golang-go)
+    command -v javac >/dev/null || packages+=(openjdk-17-jdk-headless)
 fi
 
 # Elsewhere than on Debian the packages have other names: only look for the

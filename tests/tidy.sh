@@ -16,7 +16,7 @@ check() { # check WHAT COMMAND...
 }
 include=build/pg${PG_MAJOR:-17}/pgsql/include # libpq-fe.h
 flags=(-Iinclude -I"$include" -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O1 -fsyntax-only -DCALF_PG_MAJOR=17 -DCALF_VERSION='"0"')
-for f in src/*/*.c cli/*.c tools/*.c tests/os/calf-exec.c tests/api/*.c examples/*.c bench/open.c; do
+for f in src/*/*.c cli/*.c tools/*.c tests/os/calf-exec.c tests/api/*.c tests/clients/*.c examples/*.c bench/open.c; do
     check "gcc $f" gcc "${flags[@]}" "$f"
     check "clang $f" clang "${flags[@]}" "$f"
 done

@@ -13,11 +13,12 @@ pgsql=${STOCK_PG:-$repo/build/pg${PG_MAJOR:-17}-stock/pgsql}
 dir=${1:?usage: stock-serve.sh DIR [--socket SOCKDIR] [-c name=value ...]}
 shift
 sockets=$dir
+port=5432
 settings=()
 while [ $# -gt 0 ]; do
     case $1 in
         --socket) sockets=$2 ;;
-        -c)       settings+=(-c "$2") ;;
+        -c)       settings+=(-c "$2"); [[ $2 != port=* ]] || port=${2#*=} ;;
         *)        echo "stock-serve: $1?" >&2; exit 2 ;;
     esac
     shift 2
@@ -30,12 +31,12 @@ if [ ! -e "$dir/PG_VERSION" ]; then
     mkdir -p "$dir"
     [ ${#user[@]} = 0 ] || chown 65534:65534 "$dir"
     "${user[@]}" "$pgsql/bin/initdb" -D "$dir" -U postgres --encoding=UTF8 --locale=C.UTF-8 \
-        --auth-local=trust --no-instructions >/dev/null
+        --auth-local=trust --auth-host=scram-sha-256 --no-instructions >/dev/null
 fi
-export PGHOST=$sockets PGPORT=5432
+export PGHOST=$sockets PGPORT=$port
 
 # The shell stays: it says when the server is ready and passes the signals on.
-"${user[@]}" "$pgsql/bin/postgres" -D "$dir" -k "$sockets" -h '' -p 5432 "${settings[@]}" &
+"${user[@]}" "$pgsql/bin/postgres" -D "$dir" -k "$sockets" -h '' -p $port "${settings[@]}" &
 postmaster=$!
 trap 'kill -INT $postmaster' INT TERM
 trap 'kill -HUP $postmaster' HUP
