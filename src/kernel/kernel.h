@@ -223,7 +223,7 @@ struct proc {
     struct fdslot *fds[FD_LIMIT / FD_CHUNK]; /* slots stay where they are; see fd_slot() */
     int nfds;                                /* no slot at or above it was ever used */
 
-    struct cwd *cwd;
+    struct cwd *cwd, *first_cwd; /* first: what the process began with, or NULL */
     /* path.c: where the last name was looked for in vain, first of the directories that are bound
      * there, or NULL; and its last part */
     const struct bind *missed;

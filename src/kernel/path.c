@@ -234,6 +234,18 @@ void stat_for_process(struct stat *st)
         st->st_uid = k->uid;
 }
 
+static bool is_same(const struct cwd *a, const struct cwd *b)
+{
+    struct stat x, y;
+
+    return fstat(a->fd, &x) == 0 && fstat(b->fd, &y) == 0 && x.st_dev == y.st_dev &&
+           x.st_ino == y.st_ino;
+}
+
+/*
+ * PostgreSQL 15's children go to the directory of their program and back.  There they share it with
+ * their parent again, so that a session has no descriptor of its own for it.
+ */
 int sys_chdir(const char *path)
 {
     struct proc *p = self();
@@ -248,6 +260,10 @@ int sys_chdir(const char *path)
     c = at.entry ? cwd_open_inside(at.entry) : cwd_open_at(at.dir, at.path);
     if (!c)
         return -errno;
+    if (p->first_cwd && !at.entry && is_same(c, p->first_cwd)) {
+        cwd_put(c);
+        c = cwd_ref(p->first_cwd);
+    }
     if (!at.entry && faccessat(c->fd, ".", X_OK, AT_EACCESS) < 0) {
         cwd_put(c);
         return -EACCES;

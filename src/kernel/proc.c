@@ -103,7 +103,8 @@ static void release(struct proc *p)
     shm_exit(p);
     fds_close_all(p);
     cwd_put(p->cwd);
-    p->cwd = NULL;
+    cwd_put(p->first_cwd);
+    p->cwd = p->first_cwd = NULL;
     localeset_destroy(p->localeset);
     p->localeset = NULL;
 }
@@ -446,6 +447,7 @@ pid_t fork_child(struct proc **out)
     memcpy(p->act, parent->act, sizeof(p->act));
     p->umask = parent->umask;
     p->cwd = cwd_ref(parent->cwd);
+    p->first_cwd = cwd_ref(parent->cwd);
     fds_inherit(p, parent);
     shm_inherit(p, parent);
     *out = p;

@@ -28,7 +28,31 @@ static bool is_dots(const char *name)
     return strcmp(name, ".") == 0 || strcmp(name, "..") == 0;
 }
 
+int directory_empty(const char *dir)
+{
+    DIR *d = opendir(dir);
+    struct dirent *e;
+    int empty = d ? 1 : -1;
+
+    while (d && (e = readdir(d)))
+        if (!is_dots(e->d_name))
+            empty = 0;
+    if (d)
+        closedir(d);
+    return empty;
+}
+
 /* ---- trees ------------------------------------------------------------------------- */
+
+int write_all(int fd, const void *data, size_t size)
+{
+    ssize_t n;
+
+    for (const char *at = data; size > 0; at += n, size -= n)
+        if ((n = write(fd, at, size)) < 0)
+            return -1;
+    return 0;
+}
 
 static int copy_bytes(int from, int to)
 {
@@ -45,9 +69,8 @@ static int copy_bytes(int from, int to)
     if (errno != EXDEV && errno != EINVAL && errno != ENOSYS && errno != EOPNOTSUPP)
         return -1;
     while ((n = read(from, buf, sizeof(buf))) > 0)
-        for (ssize_t at = 0, w; at < n; at += w)
-            if ((w = write(to, buf + at, n - at)) < 0)
-                return -1;
+        if (write_all(to, buf, n) < 0)
+            return -1;
     return n < 0 ? -1 : 0;
 }
 
@@ -70,7 +93,7 @@ int copy_file(int from_dir, int to_dir, const char *name)
 int write_file(int dir, const char *name, const void *data, size_t size)
 {
     int fd = openat(dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-    int rc = fd < 0 || write(fd, data, size) != (ssize_t)size ? -1 : 0;
+    int rc = fd < 0 ? -1 : write_all(fd, data, size);
 
     if (fd >= 0 && close(fd) < 0)
         rc = -1;
@@ -184,20 +207,6 @@ bool copy_unfinished(const char *dir)
     return access(path, F_OK) == 0;
 }
 
-static bool is_empty(int dir)
-{
-    int fd = openat(dir, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    struct dirent *e;
-    bool empty = d;
-
-    while (d && (e = readdir(d)))
-        empty = empty && is_dots(e->d_name);
-    if (d)
-        closedir(d);
-    return empty;
-}
-
 int copy_begin(struct copy *c, const char *from, const char *to, struct calf_error *err)
 {
     size_t n;
@@ -223,7 +232,7 @@ int copy_begin(struct copy *c, const char *from, const char *to, struct calf_err
         goto failed;
     if (copy_unfinished(c->path))
         remove_contents(c->path, COPYING);
-    if (!is_empty(c->to)) {
+    if (directory_empty(c->path) != 1) {
         fail(err, CALF_FOREIGN, "%s is not empty; name a new or an empty directory", to);
         goto failed;
     }

@@ -67,7 +67,9 @@ size_t log_text(int fd, char *text, size_t size);
 
 /* As a clone where the file system can; -1 and errno. */
 int copy_file(int from_dir, int to_dir, const char *name);
+int write_all(int fd, const void *data, size_t size);                     /* -1 and errno */
 int write_file(int dir, const char *name, const void *data, size_t size); /* a new one; -1 */
+int directory_empty(const char *dir);                                     /* 1 or 0; -1 and errno */
 /* Removes all that is in `dir`, the file `last` (if not NULL) at the end. */
 void remove_contents(const char *dir, const char *last);
 

@@ -30,21 +30,15 @@ struct server {
 enum found server_look(const char *dir, int major, struct calf_error *err)
 {
     char path[PATH_MAX + 32], version[32] = "";
-    struct dirent *e;
-    bool empty = true;
-    DIR *d = opendir(dir);
+    int empty = directory_empty(dir);
     FILE *f;
 
-    if (!d && errno == ENOENT)
+    if (empty < 0 && errno == ENOENT)
         return FOUND_NOTHING;
-    if (!d) {
+    if (empty < 0) {
         fail(err, CALF_ACCESS, "cannot read the data directory %s: %s", dir, strerror(errno));
         return FOUND_ERROR;
     }
-    while ((e = readdir(d)))
-        if (strcmp(e->d_name, ".") != 0 && strcmp(e->d_name, "..") != 0)
-            empty = false;
-    closedir(d);
     if (empty || template_unfinished(dir))
         return FOUND_NOTHING;
     if (copy_unfinished(dir)) {

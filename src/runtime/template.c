@@ -50,19 +50,14 @@ static int fill_segment(const struct target *t, int fd)
 static int write_entry(void *ctx, const char *name, mode_t mode, const void *data, size_t size)
 {
     const struct target *t = ctx;
-    int fd, rc = 0, why;
+    int fd, rc, why;
 
     if (S_ISDIR(mode))
         return mkdirat(t->dir, name, 0700);
     fd = openat(t->dir, name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
     if (fd < 0)
         return -1;
-    for (size_t at = 0; rc == 0 && at < size;) {
-        ssize_t n = write(fd, (const char *)data + at, size - at);
-
-        at += n > 0 ? n : 0;
-        rc = n < 0 ? -1 : 0;
-    }
+    rc = write_all(fd, data, size);
     if (rc == 0 && strncmp(name, "pg_wal/", 7) == 0)
         rc = fill_segment(t, fd);
     why = errno;

@@ -96,7 +96,7 @@ gzip_streams() {
     local base
     timeout "$deadline" "$calf" run pg_dump "$data" -Z 5 >"$scratch/dump.gz" 5>"$scratch/victim"
     gunzip -c "$scratch/dump.gz" | grep -v 'restrict ' | diff - <(grep -v 'restrict ' "$scratch/native.sql")
-    inside pg_dump -Fd -Z gzip:9 -f "$scratch/gz.dir"
+    inside pg_dump -Fd -Z 9 -f "$scratch/gz.dir"
     gunzip -t "$scratch"/gz.dir/*.dat.gz
     inside pg_restore -f - "$scratch/gz.dir" | grep -c 'COPY public' | grep -qx 4
     timeout "$deadline" "$calf" run pg_basebackup "$data" -Ft -z -X fetch -c fast -D - \
