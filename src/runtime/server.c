@@ -241,7 +241,7 @@ static int start_postmaster(struct server *s, const struct server_options *o,
     char pidfile[PATH_MAX + 32];
     struct stat left = {0};
     char *argv[62] = {"postgres", "-D", s->dir, "-k", "@" INBOX_DIR, "-h", "", "-p", SERVER_PORT};
-    int n = 9, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int n = 7, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
 
     for (int i = 0; o->settings && o->settings[i]; i++) {
         if (i == SERVER_SETTINGS_MAX) {
@@ -252,6 +252,8 @@ static int start_postmaster(struct server *s, const struct server_options *o,
         argv[n++] = "-c";
         argv[n++] = (char *)o->settings[i];
     }
+    argv[n++] = "-k"; /* after the settings, of which one could lead elsewhere */
+    argv[n++] = "@" INBOX_DIR;
     snprintf(pidfile, sizeof(pidfile), "%s/postmaster.pid", s->dir);
     stat(pidfile, &left);
     s->postmaster = start_program(s, argv, (int[]){null, o->log_fd, o->log_fd}, true, err);

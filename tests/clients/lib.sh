@@ -31,15 +31,30 @@ certificates() {
     [ -z "${CALF_SERVE:-}" ] || give_away "$tls"
 }
 
+# by_tcp: the options by which a server is reached by TCP on $port, with TLS, into $tcp
+by_tcp() {
+    tcp=(--tcp "$port" --password-file "$scratch/password" --tls-cert "$scratch/tls/server.crt"
+         --tls-key "$scratch/tls/server.key")
+    echo "$password" >"$scratch/password"
+    [ -z "${CALF_SERVE:-}" ] || by_settings
+}
+
+# The same in PostgreSQL's own words.
+by_settings() {
+    tcp=(-c listen_addresses=127.0.0.1 -c port="$port" -c ssl=on -c ssl_cert_file="$scratch/tls/server.crt"
+         -c ssl_key_file="$scratch/tls/server.key")
+}
+
 # serve_clients DIR [serve's options...]: by TCP on $port, with TLS; a role and a database app of it
 serve_clients() {
     local dir=$1
     shift
     [ -e "$scratch/tls" ] || certificates || return 1
     port=$(free_port)
-    start_server "$dir" -c listen_addresses=127.0.0.1 -c port="$port" -c ssl=on \
-        -c ssl_cert_file="$scratch/tls/server.crt" -c ssl_key_file="$scratch/tls/server.key" "$@" || return 1
-    export PGPORT=$port # the socket's name has it, too
+    ${by:-by_tcp}
+    start_server "$dir" "${tcp[@]}" "$@" || return 1
+    [ -z "${CALF_SERVE:-}" ] || export PGPORT=$port # stock's socket has it in its name, too
+    socket_file=$socket/.s.PGSQL.$PGPORT
     if [ "$(sql "select count(*) from pg_roles where rolname = 'app'")" = 0 ]; then
         sql "create role app login createdb password '$password'"
         sql 'create database app owner app'

@@ -29,8 +29,7 @@ export HOME=$scratch/home # libpq inside servers looks for certificates there
 echo "$server" >"$scratch/primary" # for who ends it in a check, which is a subshell
 
 serve_again() {
-    start_server "$scratch/data" -c listen_addresses=127.0.0.1 -c port="$port" -c ssl=on \
-        -c ssl_cert_file="$scratch/tls/server.crt" -c ssl_key_file="$scratch/tls/server.key" "${settings[@]}"
+    start_server "$scratch/data" "${tcp[@]}" "${settings[@]}"
     echo "$server" >"$scratch/primary"
 }
 # end_primary SIGNAL: the signal is for the postmaster, which CALF_SERVE may have started as its child

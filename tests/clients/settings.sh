@@ -5,7 +5,7 @@
 set -u
 # shellcheck source=tests/clients/lib.sh
 . "$(dirname "$0")/lib.sh"
-serve_clients "$scratch/data" -c listen_addresses='127.0.0.1, ::1' -c unix_socket_permissions=0770 \
+by=by_settings serve_clients "$scratch/data" -c listen_addresses='127.0.0.1, ::1' -c unix_socket_permissions=0770 \
     -c client_connection_check_interval=200 -c log_connections=on -c log_disconnections=on || exit 1
 until_log() { until_true grep -aqE -- "$1" "$log"; }
 old() { timeout "$deadline" "$debian/psql" -XAtq -v ON_ERROR_STOP=1 "$uri" "$@"; }
@@ -22,7 +22,7 @@ addresses() {
     local row='select host(client_addr), host(inet_server_addr()), ssl from pg_stat_activity join pg_stat_ssl using (pid) where pid = pg_backend_pid()'
     [ "$(old -c "$row")" = '127.0.0.1|127.0.0.1|t' ]
     [ "$("$debian/psql" -XAtq "${uri}&hostaddr=::1" -c "$row")" = '::1|::1|t' ]
-    [ "$(stat -c %a "$socket/.s.PGSQL.$port")" = 770 ]
+    [ "$(stat -c %a "$socket_file")" = 770 ]
     refused "could not bind IPv4 address \"127.0.0.1\": Address already in use\|could not create any TCP/IP sockets" \
         "${serve[@]}" "$scratch/second" --socket "$scratch" -c listen_addresses=127.0.0.1 -c port="$port"
 }
@@ -80,7 +80,7 @@ peer() {
     [ "$("$debian/psql" -XAtq -h "$socket" -U app app -c 'select system_user')" = "peer:$(id -un)" ]
     refused 'Peer authentication failed for user "nobody"' "$debian/psql" -h "$socket" -U nobody -c 'select 1'
     [ "$(id -u)" != 0 ] || {
-        chmod 777 "$socket/.s.PGSQL.$port"
+        chmod 777 "$socket_file"
         [ "$("${as_user[@]}" "$debian/psql" -XAtq -h "$socket" -U nobody postgres -c 'select system_user')" = peer:nobody ]
         refused 'Peer authentication failed for user "app"' "${as_user[@]}" "$debian/psql" -h "$socket" -U app -c 'select 1'
     }
@@ -143,7 +143,7 @@ logs() {
     for kind in log csv json; do
         cat "$scratch/collector/logs/"*.$kind | grep -q 'relation .*nowhere.* does not exist'
     done
-    fails "$debian/psql" -XAtqw "host=127.0.0.1 user=postgres" 2>/dev/null
+    fails "$debian/psql" -XAtqw "host=127.0.0.1 port=$port user=postgres" 2>/dev/null
     hostname_logged() { cat "$scratch/collector/logs/"*.csv | grep -q 'connection received: host=localhost port='; }
     until_true hostname_logged
     stop_server
@@ -152,7 +152,7 @@ check 'nothing went wrong inside' sound
 stop_server
 mkdir "$scratch/sockets" && chmod 777 "$scratch/sockets"
 socket=$scratch/sockets PGHOST=$scratch/sockets port=$(free_port)
-export PGPORT=$port
+[ -z "${CALF_SERVE:-}" ] || export PGPORT=$port
 check 'the log collector: three formats, rotation, names of hosts' logs
 
 finish

@@ -22,7 +22,7 @@ def connect(way="tcp"):
         s = socket.create_connection((host, port), SOON)
     else:
         s = socket.socket(socket.AF_UNIX)
-        s.connect(f"{unix}/.s.PGSQL.{port}")  # with a timeout it would fail when the queue is full
+        s.connect(unix)  # with a timeout it would fail when the queue is full
         s.settimeout(SOON)
     return s
 

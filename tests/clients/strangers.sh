@@ -10,7 +10,7 @@ set -u
 ulimit -n 1024
 serve_clients "$scratch/data" -c max_connections=250 -c log_connections=on || exit 1
 
-stranger() { timeout 120 /usr/bin/python3 "$here/strangers.py" 127.0.0.1 "$port" "$socket" "$@"; }
+stranger() { timeout 120 /usr/bin/python3 "$here/strangers.py" 127.0.0.1 "$port" "$socket_file" "$@"; }
 descriptors() { ls "/proc/$server/fd" | wc -l; }
 sessions="select count(*) from pg_stat_activity where backend_type = 'client backend'"
 serves() {
