@@ -37,6 +37,9 @@ enum option_id {
     OPTION_MODE,
     OPTION_TIMEOUT,
     OPTION_ENV,
+    OPTION_QUICK,
+    OPTION_OPEN,
+    OPTION_MAN,
     OPTION_COUNT,
 };
 
@@ -45,7 +48,7 @@ struct option_row {
     const char *name;  /* without -- */
     char letter;       /* 0: none */
     const char *value; /* what follows it, for the help; NULL: nothing */
-    const char *help;
+    const char *help; /* NULL: it is not shown */
 };
 
 struct call;
@@ -105,12 +108,24 @@ PGconn *target_connect(struct target *t);
 /* Waits for sessions of other processes; Ctrl-C ends them. */
 void target_close(struct target *t);
 
+/* ---- programs.c -------------------------------------------------------------------------- */
+
+/* PostgreSQL's programs, for completions; NULL at the end. */
+extern const char *const program_names[];
+
+/* ---- man.c, completion.c ------------------------------------------------------------------ */
+
+void print_man(void); /* calf.1, as roff */
+
 /* ---- text.c ------------------------------------------------------------------------------ */
 
 /* A string of JSON, with its quotes, on standard output. */
 void print_json(const char *text);
 /* As a shell reads it, with quotes where it needs them. */
 void print_shell(const char *text);
+/* In lines of at most `width` columns, all but the first indented; lines of `text` that begin with a
+ * blank stay as they are. */
+void print_text(const char *text, int indent, int width);
 /* "38 MB"; static memory. */
 const char *human_size(unsigned long long bytes);
 
@@ -122,6 +137,9 @@ int command_status(struct call *c);
 int command_stop(struct call *c);
 int command_url(struct call *c);
 int command_run(struct call *c);
+int command_doctor(struct call *c);
+int command_extensions(struct call *c);
+int command_completion(struct call *c);
 int command_help(struct call *c);
 
 #endif

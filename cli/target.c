@@ -185,15 +185,24 @@ static void *close_smart(void *arg)
     return NULL;
 }
 
-/* Sessions of other processes, which came through our socket. */
+/* Sessions of other processes, which came through our socket.  One of ours may not have ended yet.
+ */
 static int other_sessions(struct target *t)
 {
+    struct timespec step = {0, 20000000};
     PGconn *conn = PQconnectdb(t->uri);
-    PGresult *res = PQexec(conn, "select count(*) from pg_stat_activity where backend_type = "
-                                 "'client backend' and pid <> pg_backend_pid()");
-    int n = PQresultStatus(res) == PGRES_TUPLES_OK ? atoi(PQgetvalue(res, 0, 0)) : 0;
+    int n = 1;
 
-    PQclear(res);
+    for (int tries = 0; n > 0 && tries < 15; tries++) {
+        PGresult *res;
+
+        if (tries)
+            nanosleep(&step, NULL);
+        res = PQexec(conn, "select count(*) from pg_stat_activity where backend_type = "
+                           "'client backend' and pid <> pg_backend_pid()");
+        n = PQresultStatus(res) == PGRES_TUPLES_OK ? atoi(PQgetvalue(res, 0, 0)) : 0;
+        PQclear(res);
+    }
     PQfinish(conn);
     return n;
 }

@@ -41,6 +41,7 @@ suite 'os inside' tests/os/run.sh inside
 suite runtime tests/runtime/run.sh
 suite api tests/api/run.sh
 suite server tests/server/run.sh
+suite cli tests/cli/run.sh
 for s in core isolation plpgsql contrib vector; do
     suite "pg $s" tests/pg/run.sh "$major" "$s"
 done
