@@ -118,7 +118,7 @@ const struct command commands[] = {
      "  calf run vacuumdb ./demo -- --all --analyze\n"
      "  calf run pg_controldata ./demo",
      run_options, -1, command_run},
-    {"doctor", "[DIR]", "is everything well with DIR and this system?",
+    {"doctor", "[DIR]", "whether all is well with DIR and with this system",
      "One line for each thing that was looked at: ok, warning or problem, with what to do. Nothing "
      "is changed: a closed directory stays closed, one that crashed is not recovered, unless "
      "--open is given. Exit code 0 when there is no problem, 1 when there is one.\n"

@@ -262,7 +262,7 @@ static void print_fish(void)
             if (o->letter)
                 printf(" -s %c", o->letter);
             if (o->value) {
-                printf(" -r");
+                printf(value_kind(o->value) == KIND_FILE ? " -r" : " -x");
                 fish_action(value_kind(o->value));
             }
             printf(" -d ");

@@ -3,6 +3,7 @@
  */
 #include "cli.h"
 
+#include <ctype.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -88,9 +89,9 @@ void print_man(void)
     for (const struct command *c = commands; c->name; c++) {
         printf(".SS calf %s [options] ", c->name);
         print_line(c->arguments);
-        printf("calf %s: ", c->name);
-        print_roff(c->brief, strlen(c->brief));
-        puts(c->brief[strlen(c->brief) - 1] == '?' ? "" : ".");
+        putchar(toupper(*c->brief));
+        print_roff(c->brief + 1, strlen(c->brief) - 1);
+        puts(".");
         if (c->text) {
             if (*c->text != ' ')
                 puts(".PP");
