@@ -92,8 +92,8 @@ struct target {
 /* The directory: `word`, else $CALF_DATA, else the application data directory (its parent is made).
  * 0, or an exit code after a message. */
 int target_name(struct target *t, const char *word);
-/* SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGWINCH wait until somebody takes them; call it before
- * anything is opened.  SIGPIPE is ignored. */
+/* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGWINCH wait until somebody takes them; call it
+ * before anything is opened.  SIGPIPE is ignored. */
 void block_signals(void);
 /*
  * Open the directory here, created when it is absent and `create`; where another process serves it,
@@ -101,6 +101,12 @@ void block_signals(void);
  * message.  Give it back with target_close().
  */
 int target_open(struct target *t, const struct call *c, bool create);
+/*
+ * The way in for ourselves: where the directory is served on several addresses st->uri becomes that
+ * of a Unix socket, which asks for no password; and a stock server's superuser is postgres, or has
+ * the name of who ran initdb, which is libpq's default: PGUSER is set where it must be.
+ */
+void find_entry(const char *dir, struct calf_status *st);
 /* Run a program of PostgreSQL's on it; our signals are the program's.  fds as for calf_run(). */
 int target_run(struct target *t, char *const argv[], const int fds[3]);
 /* A session, or NULL after a message. */

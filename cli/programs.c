@@ -58,9 +58,9 @@ static bool is_among(const char *tool, int n)
 }
 
 /* With -D DIR before its own arguments. */
-static int run_in(struct target *t, const char *dir, char *argv[])
+static int run_in(struct target *t, char *argv[])
 {
-    char *list[64] = {argv[0], "-D", (char *)dir};
+    char *list[64] = {argv[0], "-D", t->dir};
     int n = 1;
 
     for (; argv[n] && n < 60; n++)
@@ -90,10 +90,12 @@ int command_run(struct call *c)
         rc = target_name(&t, dir);
         return rc != 0 ? rc : run_on(&t, c, !dir, argv);
     }
+    rc = target_name(&t, dir);
+    if (rc != 0)
+        return rc;
     block_signals();
-    if (dir && is_among(argv[0], WANT_OPTION))
-        return run_in(&t, dir, argv);
-    if (dir)
-        setenv("PGDATA", dir, 1);
+    if (is_among(argv[0], WANT_OPTION))
+        return run_in(&t, argv);
+    setenv("PGDATA", t.dir, 1);
     return target_run(&t, argv, NULL);
 }

@@ -17,7 +17,7 @@ source=$repo/build/pg$major/src
 pgsql=$repo/build/pg$major/pgsql
 bin=$pgsql/bin
 calf=${CALF:-$repo/build/calf}
-deadline=60 # seconds for anything that should take one
+deadline=${DEADLINE:-60} # seconds for anything that should take one
 
 # A caller's settings are not part of a test.
 unset PGHOST PGHOSTADDR PGPORT PGUSER PGDATABASE PGOPTIONS PGSERVICE PGDATA PGPASSFILE PGPASSWORD
