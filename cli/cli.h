@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* ---- commands.c: the table ---------------------------------------------------------- */
 
@@ -73,6 +74,8 @@ struct call {
     char **words; /* the other arguments, NULL at the end */
     int nwords;
 };
+
+void print_overview(FILE *out);
 
 /* ---- main.c ------------------------------------------------------------------------- */
 
