@@ -266,6 +266,12 @@ static void check_pages(struct doctor *d)
                "ignore_checksum_failure",
                atoi(bad + strlen("Bad checksums:")),
                atoi(bad + strlen("Bad checksums:")) == 1 ? " is" : "s are", first_words(text));
+    else if (strstr(text, "could not read block") && strstr(text, " of 8192"))
+        report(
+            d, LEVEL_WARNING, "checksums",
+            "a table ends in a part of a page, as a crash leaves it: PostgreSQL ignores that, but "
+            "pg_checksums stops there (%s); \"vacuum full\" of that table ends it",
+            first_words(text));
     else
         report(d, LEVEL_PROBLEM, "checksums", "they cannot be checked: %s; see to that first",
                first_words(text));

@@ -247,6 +247,9 @@ pages() {
     printf x | dd of="$scratch/pages/base/1/1259" bs=1 seek=9000 conv=notrunc status=none
     finds problem checksums '1 page is damaged.*1259' "$scratch/pages"
     doctor 0 "$scratch/pages" --quick
+    copy part
+    head -c 4096 /dev/zero >>"$scratch/part/base/1/1259"
+    finds warning checksums 'ends in a part of a page.*1259.*read 4096 of 8192' "$scratch/part"
     copy nosums
     "$calf" run pg_checksums "$scratch/nosums" -- --disable
     finds warning checksums 'carry no checksums.*--enable' "$scratch/nosums"
