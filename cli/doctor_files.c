@@ -433,8 +433,11 @@ void check_directory(struct doctor *d)
     if (!d->exists) {
         struct stat st;
 
-        if (stat(d->target.dir, &st) == 0 && S_ISDIR(st.st_mode))
-            check_places(d);
+        if (stat(d->target.dir, &st) < 0 || !S_ISDIR(st.st_mode))
+            return;
+        if (access(d->target.dir, R_OK | X_OK) < 0)
+            check_owner(d);
+        check_places(d);
         return;
     }
     check_holder(d);

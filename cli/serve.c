@@ -124,22 +124,32 @@ static int take_tls(struct serve *s)
     return 0;
 }
 
+static struct termios echoing; /* the terminal while a password is asked for, as it was before */
+
+static void end_quiet(int sig)
+{
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &echoing);
+    signal(sig, SIG_DFL);
+    raise(sig);
+}
+
 /* One line without its end, from a terminal without echo. */
 static int read_password(struct serve *s, FILE *f, const char *from)
 {
-    bool terminal = isatty(fileno(f));
-    struct termios old, quiet;
+    bool terminal = isatty(fileno(f)) && tcgetattr(fileno(f), &echoing) == 0;
+    struct termios quiet;
     char *line;
 
-    if (terminal && tcgetattr(fileno(f), &old) == 0) {
-        quiet = old;
+    if (terminal) {
+        quiet = echoing;
         quiet.c_lflag &= ~(tcflag_t)ECHO;
+        signal(SIGINT, end_quiet);
         tcsetattr(fileno(f), TCSAFLUSH, &quiet); /* first: what is typed ahead is dropped */
         fputs("Password for the superuser: ", stderr);
     }
     line = fgets(s->password, sizeof(s->password), f);
     if (terminal) {
-        tcsetattr(fileno(f), TCSAFLUSH, &old);
+        tcsetattr(fileno(f), TCSAFLUSH, &echoing);
         fputc('\n', stderr);
     }
     s->password[line ? strcspn(s->password, "\r\n") : 0] = '\0';
@@ -206,6 +216,16 @@ static int take_activation(struct serve *s)
     return 0;
 }
 
+static bool is_socket_in(int fd, const char *dir)
+{
+    struct sockaddr_un at = {0};
+    socklen_t size = sizeof(at);
+    char path[PATH_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", dir);
+    return getsockname(fd, (struct sockaddr *)&at, &size) == 0 && strcmp(at.sun_path, path) == 0;
+}
+
 /* The socket's directory: absolute, even when it is not there yet. */
 static int take_socket(struct serve *s)
 {
@@ -222,6 +242,9 @@ static int take_socket(struct serve *s)
                  dir[0] == '/' ? "" : "/", dir) >= (int)sizeof(s->socket))
         return refuse("the path of the socket's directory is too long");
     realpath(dir, s->socket);
+    for (int i = 0; i < s->nlisten; i++) /* one of systemd's may be there already */
+        if (is_socket_in(atoi(s->listen[i] + strlen("fd:")), s->socket))
+            return 0;
     s->listen[s->nlisten++] = s->socket;
     return 0;
 }

@@ -184,6 +184,14 @@ unreadable() {
 }
 check 'a file that cannot be read' unreadable
 
+closed_to_us() {
+    copy closed && give_away "$scratch/closed" && chmod 000 "$scratch/closed"
+    before=("${as_user[@]}")
+    finds problem directory 'ermission denied' "$scratch/closed"
+    says problem permissions 'has mode 0000.*chmod 700'
+}
+check 'a directory that lets nobody in' closed_to_us
+
 owners() {
     copy owners && chown 65534 "$scratch/owners/base/1/1259"
     finds problem owner 'base/1/1259 belongs to another user.*chown -R' "$scratch/owners"
@@ -340,7 +348,7 @@ check 'a WAL elsewhere, a tablespace that is gone' links
 kernel() {
     local call
     for call in memfd_create epoll_create1 eventfd; do
-        before=(env LD_PRELOAD="$scratch/shim.so" SHIM_FAIL=$call)
+        before=(env LD_PRELOAD="$scratch/shim.so" SHIM_FAIL="$call")
         finds problem kernel "$call\(\) does not work here" "$scratch/healthy"
     done
     before=(env LD_PRELOAD="$scratch/shim.so" SHIM_FAIL=proc)

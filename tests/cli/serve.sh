@@ -209,7 +209,7 @@ detach() {
 check '--detach returns when it serves; refusals reach the caller' detach
 
 ready_fd() {
-    local line
+    local lines
     copy ready
     mkfifo "$scratch/ready.fifo"
     up "$scratch/ready" --tcp 0 --password-file "$scratch/secret" --ready-fd 7 7>"$scratch/ready.fifo" &
@@ -384,6 +384,12 @@ END
     [ ! -e "$scratch/act/.s.PGSQL.5432" ]
     down
     [ -S "$scratch/act.d/.s.PGSQL.5432" ] # it is systemd's
+    rm "$scratch/act.d/.s.PGSQL.5432" "$scratch/act.e/.s.PGSQL.5432"
+    up "$scratch/act" --socket "$scratch/act.e" # the same place as systemd's
+    [ "$(sql 'select 3' -h "$scratch/act.d" -U postgres)" = 3 ]
+    [ "$(sql 'select 4' -h "$scratch/act.e" -U postgres)" = 4 ]
+    down
+    [ -S "$scratch/act.e/.s.PGSQL.5432" ]
     before=(python3 "$scratch/activate.py" tcp)
     fails up "$scratch/act"
     grep -q 'nobody has a password' "$scratch/up.err"
@@ -769,6 +775,15 @@ end" "$calf" serve "$scratch/term" --tcp 0 --password >"$scratch/out"
     grep -q 127.0.0.1 "$scratch/out"
     [ "$(state "$scratch/term" state)" = closed ]
 }
+cancel_password() {
+    python3 "$terminal" "wait Password for the superuser
+type \\x03
+wait echo is on
+end" bash -c 'trap : INT; "$0" serve "$1" --password; stty -a | grep -q " echo " && echo "echo is on"' \
+        "$calf" "$scratch/never"
+    [ ! -e "$scratch/never" ]
+}
+check 'Ctrl-C at the question for a password: the terminal is as before' cancel_password
 check 'a password is asked for without echo; Ctrl-C stops serve' ask_password
 
 finish
