@@ -172,27 +172,31 @@ static bool socket_answers(const struct sockaddr_un *address)
 static int path_is_free(const struct sockaddr_un *address, struct calf_error *err)
 {
     const char *path = address->sun_path;
+    struct timespec step = {0, 10000000};
     char lock[PATH_MAX + 8];
     struct stat st;
-    int pid, n = 1;
+    int pid = 0, tries = 0;
     FILE *f;
 
     if (lstat(path, &st) == 0 && !S_ISSOCK(st.st_mode))
         return fail(err, CALF_ACCESS, "%s is in the place of the socket; move it away", path);
-    if (socket_answers(address))
-        return fail(err, CALF_ACCESS,
-                    "another server answers on the socket %s; stop it, or name another directory "
-                    "for the socket",
-                    path);
     lock_path(lock, sizeof(lock), path);
     f = fopen(lock, "re");
-    if (f) {
-        n = fscanf(f, "%d", &pid);
+    if (f && fscanf(f, "%d", &pid) != 1) {
         fclose(f);
-    }
-    if (n != 1)
         return fail(err, CALF_ACCESS, "%s is in the place of the socket's lock; move it away",
                     lock);
+    }
+    if (f)
+        fclose(f);
+    while (socket_answers(address)) {
+        if (tries++ == 1000 || !pid || !process_is_dying(pid))
+            return fail(err, CALF_ACCESS,
+                        "another server answers on the socket %s; stop it, or name another "
+                        "directory for the socket",
+                        path);
+        nanosleep(&step, NULL);
+    }
     return 0;
 }
 

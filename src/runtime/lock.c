@@ -88,16 +88,12 @@ static bool is_stock_server(const struct pidfile *pf)
     return strcmp(name, "postgres") == 0 || strcmp(name, "postmaster") == 0;
 }
 
-/* A killed process is a zombie while its other threads still end, and with them what it held. */
-static bool is_dying(const char *dir)
+bool process_is_dying(pid_t pid)
 {
     char path[64], state = 0;
-    struct pidfile pf;
     FILE *f;
 
-    if (!read_pidfile(dir, &pf))
-        return false;
-    snprintf(path, sizeof(path), "/proc/%d/stat", pf.pid);
+    snprintf(path, sizeof(path), "/proc/%d/stat", pid);
     f = fopen(path, "re");
     if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
         state = 0;
@@ -111,12 +107,14 @@ static int lock_exclusive(int fd, const char *dir)
 {
     for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
         struct timespec ms = {0, 1000000};
+        struct pidfile pf;
         int why = errno;
         bool asked = why == EWOULDBLOCK && flock(fd, LOCK_SH | LOCK_NB) == 0;
 
         if (asked)
             flock(fd, LOCK_UN);
-        if (why != EWOULDBLOCK || tries == 10000 || (!asked && !is_dying(dir)))
+        if (why != EWOULDBLOCK || tries == 10000 ||
+            (!asked && !(read_pidfile(dir, &pf) && process_is_dying(pf.pid))))
             return -why;
         nanosleep(&ms, NULL);
     }
@@ -126,6 +124,7 @@ static int lock_exclusive(int fd, const char *dir)
 int lock_holder(const char *dir, struct holder *out, struct calf_error *err)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    struct timespec ms = {0, 1000000};
     struct pidfile pf;
     bool held;
 
@@ -133,7 +132,12 @@ int lock_holder(const char *dir, struct holder *out, struct calf_error *err)
     if (fd < 0)
         return fail(err, CALF_ACCESS, "cannot open the data directory %s: %s", dir,
                     strerror(errno));
-    held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+    for (int tries = 0;; tries++) {
+        held = flock(fd, LOCK_SH | LOCK_NB) < 0 && errno == EWOULDBLOCK;
+        if (!held || tries == 10000 || !read_pidfile(dir, &pf) || !process_is_dying(pf.pid))
+            break;
+        nanosleep(&ms, NULL);
+    }
     close(fd);
     if (read_pidfile(dir, &pf) && (held || is_stock_server(&pf))) {
         *out = pf.holder;

@@ -50,6 +50,8 @@ struct holder {
     int port;        /* these two: of the socket that PostgreSQL made itself */
     char socket_dir[PATH_MAX];
 };
+/* A killed process is a zombie while its other threads still end, and with them what it held. */
+bool process_is_dying(pid_t pid);
 /* Who has the directory open: 1 and *out, 0: nobody, or -1.  Is in nobody's way. */
 int lock_holder(const char *dir, struct holder *out, struct calf_error *err);
 
