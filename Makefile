@@ -54,7 +54,7 @@ ifeq ($(SANITIZE),thread-api)
 $(O)/src/kernel/%.o: FLAGS := $(filter-out -fsanitize=%,$(FLAGS))
 endif
 
-all: pg $(CALF) $(EXEC) $(LIB) $(STATIC)
+all: pg $(CALF) $(EXEC) $(LIB) $(STATIC) $(if $(SANITIZE)$(filter-out 17,$(PG_MAJOR)),,$(B)/calf.1)
 
 # ---- PostgreSQL: pg/ knows what to do; seconds when nothing changed ---------------------------
 
@@ -85,6 +85,9 @@ $(call obj,$(CLI)): | pg
 $(CALF): $(call obj,$(CLI)) $(STATIC)
 	@echo "  ld $@"
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lssl -lm $(LIBS)
+
+$(B)/calf.1: $(CALF)
+	@$(CALF) help --man >$@
 
 $(EXEC): $(call obj,$(KERNEL) tests/os/calf-exec.c)
 	@echo "  ld $@"
@@ -232,7 +235,7 @@ threads-test: $(LIB)
 		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" 20
 
 clean:
-	rm -rf $(B)/obj* $(B)/programs* $(B)/tests $(B)/libcalf.* $(B)/*.deb $(B)/deb.log $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
+	rm -rf $(B)/obj* $(B)/programs* $(B)/tests $(B)/libcalf.* $(B)/*.deb $(B)/deb.log $(B)/calf $(B)/calf.1 $(B)/calf15 $(B)/calf18 $(B)/calf-exec
 distclean:
 	rm -rf $(B)
 

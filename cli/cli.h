@@ -38,6 +38,9 @@ enum option_id {
     OPTION_MODE,
     OPTION_TIMEOUT,
     OPTION_ENV,
+    OPTION_QUICK,
+    OPTION_OPEN,
+    OPTION_MAN,
     OPTION_COUNT,
 };
 
@@ -46,7 +49,7 @@ struct option_row {
     const char *name;  /* without -- */
     char letter;       /* 0: none */
     const char *value; /* what follows it, for the help; NULL: nothing */
-    const char *help;
+    const char *help; /* NULL: it is not shown */
 };
 
 struct call;
@@ -92,8 +95,8 @@ struct target {
 /* The directory: `word`, else $CALF_DATA, else the application data directory (its parent is made).
  * 0, or an exit code after a message. */
 int target_name(struct target *t, const char *word);
-/* SIGINT, SIGTERM, SIGHUP, SIGQUIT and SIGWINCH wait until somebody takes them; call it before
- * anything is opened.  SIGPIPE is ignored. */
+/* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGWINCH wait until somebody takes them; call it
+ * before anything is opened.  SIGPIPE is ignored. */
 void block_signals(void);
 /*
  * Open the directory here, created when it is absent and `create`; where another process serves it,
@@ -101,6 +104,12 @@ void block_signals(void);
  * message.  Give it back with target_close().
  */
 int target_open(struct target *t, const struct call *c, bool create);
+/*
+ * The way in for ourselves: where the directory is served on several addresses st->uri becomes that
+ * of a Unix socket, which asks for no password; and a stock server's superuser is postgres, or has
+ * the name of who ran initdb, which is libpq's default: PGUSER is set where it must be.
+ */
+void find_entry(const char *dir, struct calf_status *st);
 /* Run a program of PostgreSQL's on it; our signals are the program's.  fds as for calf_run(). */
 int target_run(struct target *t, char *const argv[], const int fds[3]);
 /* A session, or NULL after a message. */
@@ -108,12 +117,24 @@ PGconn *target_connect(struct target *t);
 /* Waits for sessions of other processes; Ctrl-C ends them. */
 void target_close(struct target *t);
 
+/* ---- programs.c -------------------------------------------------------------------------- */
+
+/* PostgreSQL's programs, for completions; NULL at the end. */
+extern const char *const program_names[];
+
+/* ---- man.c, completion.c ------------------------------------------------------------------ */
+
+void print_man(void); /* calf.1, as roff */
+
 /* ---- text.c ------------------------------------------------------------------------------ */
 
 /* A string of JSON, with its quotes, on standard output. */
 void print_json(const char *text);
 /* As a shell reads it, with quotes where it needs them. */
 void print_shell(const char *text);
+/* In lines of at most `width` columns, all but the first indented; lines of `text` that begin with a
+ * blank stay as they are. */
+void print_text(const char *text, int indent, int width);
 /* "38 MB"; static memory. */
 const char *human_size(unsigned long long bytes);
 
@@ -125,6 +146,9 @@ int command_status(struct call *c);
 int command_stop(struct call *c);
 int command_url(struct call *c);
 int command_run(struct call *c);
+int command_doctor(struct call *c);
+int command_extensions(struct call *c);
+int command_completion(struct call *c);
 int command_help(struct call *c);
 
 #endif

@@ -67,7 +67,19 @@ static const struct option_row url_options[] = {
     JSON,
     HELP,
     END};
-static const struct option_row help_options[] = {HELP, END};
+static const struct option_row doctor_options[] = {
+    {OPTION_QUICK, "quick", 'q', NULL, "do not read all pages for their checksums"},
+    {OPTION_OPEN, "open", 'o', NULL, "open DIR when it is closed, and look inside"},
+    EXTENSIONS,
+    JSON,
+    HELP,
+    END};
+static const struct option_row extensions_options[] = {EXTENSIONS, JSON, HELP, END};
+static const struct option_row completion_options[] = {HELP, END};
+static const struct option_row help_options[] = {
+    {OPTION_MAN, "man", 0, NULL, NULL}, /* for the Makefile: calf.1 */
+    HELP,
+    END};
 
 const struct command commands[] = {
     {"psql", "[DIR] [psql's options]", "open DIR in this process and give the psql prompt",
@@ -106,6 +118,24 @@ const struct command commands[] = {
      "  calf run vacuumdb ./demo -- --all --analyze\n"
      "  calf run pg_controldata ./demo",
      run_options, -1, command_run},
+    {"doctor", "[DIR]", "whether all is well with DIR and with this system",
+     "One line for each thing that was looked at: ok, warning or problem, with what to do. Nothing "
+     "is changed: a closed directory stays closed, one that crashed is not recovered, unless "
+     "--open is given. Exit code 0 when there is no problem, 1 when there is one.\n"
+     "  calf doctor ./demo\n"
+     "  calf doctor ./demo --open --json",
+     doctor_options, 1, command_doctor},
+    {"extensions", "[DIR]", "what CREATE EXTENSION can find",
+     "With DIR (or $CALF_DATA) also which versions are installed in its database postgres; "
+     "without, a temporary database is asked.\n"
+     "  calf extensions\n"
+     "  calf extensions ./demo --extension-path ~/my-extension",
+     extensions_options, 1, command_extensions},
+    {"completion", "SHELL", "print what bash, zsh or fish need to complete calf's words",
+     "  source <(calf completion bash)                                  # ~/.bashrc\n"
+     "  source <(calf completion zsh)                                   # ~/.zshrc\n"
+     "  calf completion fish >~/.config/fish/completions/calf.fish",
+     completion_options, 1, command_completion},
     {"help", "[COMMAND]", "this overview, or the help of one command", NULL, help_options, 1,
      command_help},
     {0}};
@@ -115,34 +145,13 @@ static void print_options(const struct option_row *o)
     for (; o->id != OPTION_END; o++) {
         char left[64], letter[8] = "    ";
 
+        if (!o->help)
+            continue;
         if (o->letter)
             snprintf(letter, sizeof(letter), "-%c, ", o->letter);
         snprintf(left, sizeof(left), "%s--%s%s%s", letter, o->name, o->value ? " " : "",
                  o->value ? o->value : "");
         printf("  %-30s  %s\n", left, o->help);
-    }
-}
-
-/* Paragraphs of at most 80 columns; lines that begin with a blank stay as they are. */
-static void print_text(const char *text)
-{
-    while (*text) {
-        size_t line = strcspn(text, "\n"), n = 0;
-
-        if (*text == ' ') {
-            printf("%.*s\n", (int)line, text);
-        } else {
-            for (const char *word = text; word < text + line;) {
-                size_t length = strcspn(word, " \n");
-
-                if (n && n + 1 + length > 80)
-                    n = 0, putchar('\n');
-                n += printf("%s%.*s", n ? " " : "", (int)length, word);
-                word += length + (word[length] == ' ');
-            }
-            putchar('\n');
-        }
-        text += line + (text[line] == '\n');
     }
 }
 
@@ -152,7 +161,7 @@ static void print_command(const struct command *c)
            c->brief);
     if (c->text) {
         putchar('\n');
-        print_text(c->text);
+        print_text(c->text, 0, 80);
     }
     printf("\n");
     print_options(c->options);
@@ -164,7 +173,7 @@ void print_overview(FILE *out)
 {
     fprintf(out, "calf: PostgreSQL inside one process\n\n");
     for (const struct command *c = commands; c->name; c++)
-        fprintf(out, "  calf %-9s %s\n", c->name, c->brief);
+        fprintf(out, "  calf %-10s %s\n", c->name, c->brief);
     fprintf(out,
             "\nDIR, the data directory, is $CALF_DATA or the application data directory when it "
             "is not given.\n\"calf COMMAND --help\" says more.\n");
@@ -174,6 +183,10 @@ int command_help(struct call *c)
 {
     const struct command *about = commands;
 
+    if (c->value[OPTION_MAN]) {
+        print_man();
+        return 0;
+    }
     if (c->nwords == 0) {
         print_overview(stdout);
         return 0;

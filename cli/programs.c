@@ -34,18 +34,38 @@ int command_psql(struct call *c)
     return run_on(&t, c, true, c->words - 1);
 }
 
-/* Programs that read or write the files of a directory, without a server. */
-static bool works_on_files(const char *tool)
-{
-    static const char *const list[] = {
-        "initdb",      "pg_archivecleanup", "pg_checksums",   "pg_combinebackup", "pg_controldata",
-        "pg_resetwal", "pg_rewind",         "pg_test_fsync",  "pg_test_timing",   "pg_upgrade",
-        "pg_waldump",  "pg_walsummary",     "pg_verifybackup"};
+#define WANT_OPTION 2 /* so many of the first do not know PGDATA */
+#define ON_FILES                                                                                   \
+    13 /* so many of the first read or write the files of a directory, without a server */
 
-    for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
-        if (strcmp(tool, list[i]) == 0)
+const char *const program_names[] = {
+    "pg_resetwal", "pg_rewind", "initdb", "pg_archivecleanup", "pg_checksums", "pg_combinebackup",
+    "pg_controldata", "pg_test_fsync", "pg_test_timing", "pg_upgrade", "pg_verifybackup",
+    "pg_waldump", "pg_walsummary",
+    /* and these want a server */
+    "clusterdb", "createdb", "createuser", "dropdb", "dropuser", "ecpg", "oid2name", "pg_amcheck",
+    "pg_basebackup", "pg_config", "pg_createsubscriber", "pg_ctl", "pg_dump", "pg_dumpall",
+    "pg_isready", "pg_receivewal", "pg_recvlogical", "pg_restore", "pgbench", "postgres", "psql",
+    "reindexdb", "vacuumdb", "vacuumlo", NULL};
+
+/* Is it one of the first `n`? */
+static bool is_among(const char *tool, int n)
+{
+    for (int i = 0; i < n; i++)
+        if (strcmp(tool, program_names[i]) == 0)
             return true;
     return false;
+}
+
+/* With -D DIR before its own arguments. */
+static int run_in(struct target *t, char *argv[])
+{
+    char *list[64] = {argv[0], "-D", t->dir};
+    int n = 1;
+
+    for (; argv[n] && n < 60; n++)
+        list[n + 2] = argv[n];
+    return argv[n] ? refuse("%s: more than 60 arguments", argv[0]) : target_run(t, list, NULL);
 }
 
 int command_run(struct call *c)
@@ -66,12 +86,16 @@ int command_run(struct call *c)
         argv[1] = argv[0];
         argv++;
     }
-    if (!works_on_files(argv[0])) {
+    if (!is_among(argv[0], ON_FILES)) {
         rc = target_name(&t, dir);
         return rc != 0 ? rc : run_on(&t, c, !dir, argv);
     }
-    if (dir)
-        setenv("PGDATA", dir, 1);
+    rc = target_name(&t, dir);
+    if (rc != 0)
+        return rc;
     block_signals();
+    if (is_among(argv[0], WANT_OPTION))
+        return run_in(&t, argv);
+    setenv("PGDATA", t.dir, 1);
     return target_run(&t, argv, NULL);
 }

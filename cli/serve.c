@@ -30,14 +30,16 @@ struct serve {
     struct call *call;
     calf_db *db;
     char dir[PATH_MAX], socket[PATH_MAX];
-    char tcp[128];              /* for calf_listen(); "" none */
     const char *listen[16 + 2]; /* what calf_open() listens on */
+    const char *tcp[16 + 2]; /* what is listened on once it is known that strangers are kept out */
+    char address[128];       /* --tcp */
     char fds[16][32];
-    int nlisten;
+    int nlisten, ntcp;
     char password[1024]; /* "": none is set */
     char hba[64], cert[PATH_MAX + 32], key[PATH_MAX + 32];
     char uris[4 * 8192];
-    int ready; /* the waiting parent of --detach, or -1 */
+    int ready;          /* the waiting parent of --detach, or -1 */
+    int caller, before; /* of --detach: its standard error, what was printed until it serves */
 };
 
 /* ---- what the options mean -------------------------------------------------------------- */
@@ -56,7 +58,7 @@ static int absolute(const char *path, char *out, size_t size, const char *prefix
     return snprintf(out, size, "%s%s", prefix, full) < (int)size ? 0 : -1;
 }
 
-/* --tcp [ADDR:]PORT becomes s->tcp; the port must be free. */
+/* --tcp [ADDR:]PORT; the port must be free. */
 static int take_tcp(struct serve *s, const char *value)
 {
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
@@ -72,7 +74,8 @@ static int take_tcp(struct serve *s, const char *value)
         return misuse(s->call, "--tcp wants [ADDR:]PORT, not \"%s\"", value);
     if (strcmp(host, "localhost") == 0)
         strcpy(host, "127.0.0.1");
-    if (*port == '\0' || getaddrinfo(host, port, &hints, &at) != 0)
+    if (*port == '\0' || strlen(port) > 5 || strspn(port, "0123456789") != strlen(port) ||
+        atoi(port) > 65535 || getaddrinfo(host, port, &hints, &at) != 0)
         return misuse(s->call, "--tcp wants [ADDR:]PORT with a numeric address, not \"%s\"", value);
     loopback = at->ai_family == AF_INET
                    ? ntohl(((struct sockaddr_in *)at->ai_addr)->sin_addr.s_addr) >> 24 == 127
@@ -93,13 +96,16 @@ static int take_tcp(struct serve *s, const char *value)
                       "--tcp %s can be reached by other machines; if that is meant, add "
                       "--expose-to-network",
                       value);
-    snprintf(s->tcp, sizeof(s->tcp), strchr(host, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s", host, port);
+    snprintf(s->address, sizeof(s->address), strchr(host, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s", host,
+             port);
+    s->tcp[s->ntcp++] = s->address;
     return 0;
 }
 
 static int take_tls(struct serve *s)
 {
     const char *cert = s->call->value[OPTION_TLS_CERT], *key = s->call->value[OPTION_TLS_KEY];
+    struct stat st;
 
     if (!cert && !key)
         return 0;
@@ -109,28 +115,41 @@ static int take_tls(struct serve *s)
         return refuse("cannot read the certificate %s: %s", cert, strerror(errno));
     if (access(key, R_OK) < 0 || absolute(key, s->key, sizeof(s->key), "ssl_key_file=") < 0)
         return refuse("cannot read the key %s: %s", key, strerror(errno));
+    if (stat(key, &st) == 0 && st.st_uid == geteuid() && st.st_mode & 077)
+        return refuse("others can read the key %s (mode %04o); chmod 600 it", key,
+                      st.st_mode & 0777);
     add_setting(s, "ssl=on");
     add_setting(s, s->cert);
     add_setting(s, s->key);
     return 0;
 }
 
+static struct termios echoing; /* the terminal while a password is asked for, as it was before */
+
+static void end_quiet(int sig)
+{
+    tcsetattr(STDIN_FILENO, TCSAFLUSH, &echoing);
+    signal(sig, SIG_DFL);
+    raise(sig);
+}
+
 /* One line without its end, from a terminal without echo. */
 static int read_password(struct serve *s, FILE *f, const char *from)
 {
-    bool terminal = isatty(fileno(f));
-    struct termios old, quiet;
+    bool terminal = isatty(fileno(f)) && tcgetattr(fileno(f), &echoing) == 0;
+    struct termios quiet;
     char *line;
 
-    if (terminal && tcgetattr(fileno(f), &old) == 0) {
-        quiet = old;
+    if (terminal) {
+        quiet = echoing;
         quiet.c_lflag &= ~(tcflag_t)ECHO;
+        signal(SIGINT, end_quiet);
+        tcsetattr(fileno(f), TCSAFLUSH, &quiet); /* first: what is typed ahead is dropped */
         fputs("Password for the superuser: ", stderr);
-        tcsetattr(fileno(f), TCSAFLUSH, &quiet);
     }
     line = fgets(s->password, sizeof(s->password), f);
     if (terminal) {
-        tcsetattr(fileno(f), TCSAFLUSH, &old);
+        tcsetattr(fileno(f), TCSAFLUSH, &echoing);
         fputc('\n', stderr);
     }
     s->password[line ? strcspn(s->password, "\r\n") : 0] = '\0';
@@ -181,13 +200,30 @@ static int take_activation(struct serve *s)
     if (n > 16)
         return refuse("systemd hands over %d sockets; 16 are possible", n);
     for (int i = 0; i < n; i++) {
+        struct sockaddr_storage at = {0};
+        socklen_t size = sizeof(at);
+
         fcntl(SYSTEMD_FDS + i, F_SETFD, FD_CLOEXEC);
         snprintf(s->fds[i], sizeof(s->fds[i]), "fd:%d", SYSTEMD_FDS + i);
-        s->listen[s->nlisten++] = s->fds[i];
+        getsockname(SYSTEMD_FDS + i, (struct sockaddr *)&at, &size);
+        if (at.ss_family == AF_INET || at.ss_family == AF_INET6)
+            s->tcp[s->ntcp++] = s->fds[i];
+        else
+            s->listen[s->nlisten++] = s->fds[i];
     }
     unsetenv("LISTEN_PID");
     unsetenv("LISTEN_FDS");
     return 0;
+}
+
+static bool is_socket_in(int fd, const char *dir)
+{
+    struct sockaddr_un at = {0};
+    socklen_t size = sizeof(at);
+    char path[PATH_MAX + 32];
+
+    snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", dir);
+    return getsockname(fd, (struct sockaddr *)&at, &size) == 0 && strcmp(at.sun_path, path) == 0;
 }
 
 /* The socket's directory: absolute, even when it is not there yet. */
@@ -196,7 +232,7 @@ static int take_socket(struct serve *s)
     const char *dir = s->call->value[OPTION_SOCKET];
     char cwd[PATH_MAX];
 
-    if (!dir && s->nlisten > 0) /* systemd's are enough */
+    if (!dir && s->nlisten + s->ntcp > 0) /* systemd's are enough */
         return 0;
     if (!dir)
         dir = s->dir;
@@ -206,6 +242,9 @@ static int take_socket(struct serve *s)
                  dir[0] == '/' ? "" : "/", dir) >= (int)sizeof(s->socket))
         return refuse("the path of the socket's directory is too long");
     realpath(dir, s->socket);
+    for (int i = 0; i < s->nlisten; i++) /* one of systemd's may be there already */
+        if (is_socket_in(atoi(s->listen[i] + strlen("fd:")), s->socket))
+            return 0;
     s->listen[s->nlisten++] = s->socket;
     return 0;
 }
@@ -213,10 +252,12 @@ static int take_socket(struct serve *s)
 static int take_options(struct serve *s)
 {
     struct target t;
-    const char *tcp = s->call->value[OPTION_TCP];
+    const char *tcp = s->call->value[OPTION_TCP], *fd = s->call->value[OPTION_READY_FD];
     int rc = target_name(&t, s->call->nwords ? s->call->words[0] : NULL);
 
     strcpy(s->dir, t.dir);
+    if (rc == 0 && fd && (strspn(fd, "0123456789") != strlen(fd) || fcntl(atoi(fd), F_GETFD) < 0))
+        rc = misuse(s->call, "--ready-fd %s is no open descriptor", fd);
     if (rc == 0)
         rc = take_activation(s);
     if (rc == 0)
@@ -232,7 +273,9 @@ static int take_options(struct serve *s)
 
 /* ---- passwords ------------------------------------------------------------------------------ */
 
-static int set_password(struct serve *s, PGconn *conn)
+#define WHY_SIZE 4096 /* why it is refused, said when the database is closed again */
+
+static int set_password(struct serve *s, PGconn *conn, char why[WHY_SIZE])
 {
     const char *user = PQuser(conn);
     char *hashed = PQencryptPasswordConn(conn, s->password, user, "scram-sha-256");
@@ -249,7 +292,7 @@ static int set_password(struct serve *s, PGconn *conn)
     if (PQresultStatus(res) == PGRES_COMMAND_OK)
         rc = 0;
     else
-        refuse("cannot set the password: %s", PQerrorMessage(conn));
+        snprintf(why, WHY_SIZE, "cannot set the password: %s", PQerrorMessage(conn));
     explicit_bzero(s->password, sizeof(s->password));
     PQclear(res);
     PQfreemem(hashed);
@@ -258,8 +301,10 @@ static int set_password(struct serve *s, PGconn *conn)
     return rc;
 }
 
+#define NOBODY "nobody has a password yet; give one with --password or --password-file"
+
 /* May strangers be let to the port?  The answer to `sql` is the reason why not. */
-static int check_access(struct serve *s, PGconn *conn)
+static int check_access(struct serve *s, PGconn *conn, char why[WHY_SIZE])
 {
     static const char sql[] =
         "select coalesce("
@@ -271,18 +316,19 @@ static int check_access(struct serve *s, PGconn *conn)
         "null) "
         "and not exists (select from pg_hba_file_rules where type like 'host%' and auth_method not "
         "in ('trust', 'reject', 'scram-sha-256', 'md5', 'password')) "
-        "then 'nobody has a password yet, so nobody could connect; give one with --password or "
-        "--password-file' end)";
+        "then '" NOBODY "' end)";
     PGresult *res;
-    int rc = 0;
+    int rc = 1;
 
     if (s->call->value[OPTION_NO_PASSWORD])
         return 0;
     res = PQexec(conn, sql);
     if (PQresultStatus(res) != PGRES_TUPLES_OK)
-        rc = refuse("cannot read who may connect: %s", PQerrorMessage(conn));
+        snprintf(why, WHY_SIZE, "cannot read who may connect: %s", PQerrorMessage(conn));
     else if (!PQgetisnull(res, 0, 0))
-        rc = refuse("--tcp is refused: %s", PQgetvalue(res, 0, 0));
+        snprintf(why, WHY_SIZE, "TCP is refused: %s", PQgetvalue(res, 0, 0));
+    else
+        rc = 0;
     PQclear(res);
     return rc;
 }
@@ -311,6 +357,7 @@ static int open_database(struct serve *s)
                              .settings = s->call->settings,
                              .log_file = s->call->value[OPTION_LOG],
                              .listen = s->listen};
+    char why[WHY_SIZE] = "";
     struct calf_status st;
     struct calf_error err;
     PGconn *conn;
@@ -320,6 +367,9 @@ static int open_database(struct serve *s)
         o.log = log_line;
     if (calf_look(s->dir, &st, &err) != CALF_OK)
         return refuse_error(&err);
+    if (st.state == CALF_ABSENT && s->ntcp > 0 && !s->password[0] &&
+        !s->call->value[OPTION_NO_PASSWORD])
+        return refuse("TCP is refused: %s is new, and so " NOBODY, s->dir);
     if (calf_open(s->dir, &o, &s->db, &err) != CALF_OK) {
         err.text[strcspn(err.text, "\n")] = '\0'; /* PostgreSQL's words were in the log */
         return refuse_error(&err);
@@ -327,20 +377,25 @@ static int open_database(struct serve *s)
     if (st.state == CALF_ABSENT)
         fprintf(stderr, "calf: made a new database in %s\n", s->dir);
     add_uri(s);
-    if (!s->tcp[0] && !s->password[0])
+    if (s->ntcp == 0 && !s->password[0])
         return 0;
     conn = PQconnectdb(calf_dsn(s->db));
-    rc = s->password[0] ? set_password(s, conn) : 0;
-    if (rc == 0 && s->tcp[0])
-        rc = check_access(s, conn);
+    rc = s->password[0] ? set_password(s, conn, why) : 0;
+    if (rc == 0 && s->ntcp > 0)
+        rc = check_access(s, conn, why);
     PQfinish(conn);
-    if (rc == 0 && s->tcp[0] && calf_listen(s->db, s->tcp, &err) != CALF_OK)
-        rc = refuse_error(&err);
-    if (rc == 0 && s->tcp[0])
-        add_uri(s);
-    if (rc != 0)
-        calf_close(s->db, CALF_FAST, NULL);
-    return rc;
+    for (int i = 0; rc == 0 && i < s->ntcp; i++) {
+        rc = calf_listen(s->db, s->tcp[i], &err) == CALF_OK ? 0 : 1;
+        if (rc == 0)
+            add_uri(s);
+        else
+            strcpy(why, err.text);
+    }
+    if (rc == 0)
+        return 0;
+    calf_close(s->db, CALF_FAST, NULL);
+    why[strcspn(why, "\n")] = '\0';
+    return refuse("%s", why);
 }
 
 struct closer {
@@ -383,6 +438,45 @@ static void notify(const char *state)
         close(fd);
 }
 
+/* What was printed until now, to a descriptor. */
+static void hand_over(struct serve *s, int to)
+{
+    char buf[4096];
+    off_t at = 0;
+    ssize_t n;
+
+    while ((n = pread(s->before, buf, sizeof(buf), at)) > 0 && write(to, buf, (size_t)n) == n)
+        at += n;
+}
+
+/* The parent may end; what is printed from now on is in the log. */
+static void end_detaching(struct serve *s)
+{
+    char path[PATH_MAX + 32];
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC), log;
+
+    if (s->call->value[OPTION_LOG])
+        snprintf(path, sizeof(path), "%s", s->call->value[OPTION_LOG]);
+    else
+        snprintf(path, sizeof(path), "%s/calf.log", s->dir);
+    log = open(path, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    flockfile(stderr); /* so that log_line() does not come between */
+    if (log >= 0)
+        hand_over(s, log);
+    dup2(log >= 0 ? log : null, 2);
+    funlockfile(stderr);
+    dup2(null, 0);
+    dup2(null, 1);
+    close(null);
+    close(s->before);
+    close(s->caller);
+    if (log >= 0)
+        close(log);
+    if (write(s->ready, "", 1) != 1)
+        refuse("nobody waits for the server any more");
+    close(s->ready);
+}
+
 static void tell_ready(struct serve *s)
 {
     const char *fd = s->call->value[OPTION_READY_FD];
@@ -403,17 +497,8 @@ static void tell_ready(struct serve *s)
         close(atoi(fd));
     }
     notify("READY=1");
-    if (s->ready >= 0) {
-        int null = open("/dev/null", O_RDWR | O_CLOEXEC);
-
-        dup2(null, 0);
-        dup2(null, 1);
-        dup2(null, 2);
-        close(null);
-        if (write(s->ready, "", 1) != 1)
-            refuse("nobody waits for the server any more");
-        close(s->ready);
-    }
+    if (s->ready >= 0)
+        end_detaching(s);
 }
 
 /* ---- serving
@@ -449,16 +534,15 @@ static enum calf_close_mode wait_for_stop(struct serve *s, const sigset_t *set)
     }
 }
 
+/* Until it is closed. */
 static int serve(struct serve *s)
 {
     struct closer c = {.main = pthread_self()};
     pthread_t thread;
     sigset_t set;
-    int rc = open_database(s), sig;
     bool ended;
+    int sig;
 
-    if (rc != 0)
-        return rc;
     tell_ready(s);
     pthread_sigmask(SIG_BLOCK, NULL, &set);
     c.mode = wait_for_stop(s, &set);
@@ -475,25 +559,28 @@ static int serve(struct serve *s)
     return ended ? refuse("PostgreSQL ended by itself; its messages say why") : 0;
 }
 
-/* In a child, of which the parent waits for the beginning. */
+/* In a child, of which the parent waits for the beginning.  Until then what it prints is kept: for
+ * the caller when it refuses, else for the log. */
 static int detach(struct serve *s)
 {
-    static char log[PATH_MAX + 32];
-    int ends[2], status;
+    int ends[2], status, rc;
     char byte;
     pid_t pid;
 
-    if (!s->call->value[OPTION_LOG]) {
-        snprintf(log, sizeof(log), "%s/calf.log", s->dir);
-        s->call->value[OPTION_LOG] = log;
-    }
     if (pipe2(ends, O_CLOEXEC) < 0 || (pid = fork()) < 0)
         return refuse("cannot start a process: %s", strerror(errno));
     if (pid == 0) {
         close(ends[0]);
         s->ready = ends[1];
+        s->caller = fcntl(2, F_DUPFD_CLOEXEC, 3);
+        s->before = memfd_create("messages", MFD_CLOEXEC);
+        dup2(s->before, 2);
         setsid();
-        return serve(s);
+        rc = open_database(s);
+        if (rc == 0)
+            return serve(s);
+        hand_over(s, s->caller);
+        return rc;
     }
     close(ends[1]);
     if (read(ends[0], &byte, 1) == 1)
@@ -509,5 +596,8 @@ int command_serve(struct call *c)
     if (rc != 0)
         return rc;
     block_signals();
-    return c->value[OPTION_DETACH] ? detach(&s) : serve(&s);
+    if (c->value[OPTION_DETACH])
+        return detach(&s);
+    rc = open_database(&s);
+    return rc == 0 ? serve(&s) : rc;
 }

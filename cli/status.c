@@ -87,7 +87,7 @@ int command_status(struct call *c)
     static const char *const sentences[] = {
         "there is no database yet; \"calf psql\" or \"calf serve\" make one", "closed",
         "not open, and it was not closed in order: it recovers when it is opened", "open"};
-    struct calf_status st;
+    struct calf_status st, entry;
     struct target t = {.db = NULL};
     char since[64] = "", version[64] = "";
     int rc = look(&t, c, &st), sessions = -1;
@@ -97,8 +97,10 @@ int command_status(struct call *c)
     if (rc != 0)
         return rc;
     size = disk_usage(t.dir);
+    entry = st;
+    find_entry(t.dir, &entry);
     if (st.uri[0])
-        sessions = ask_server(&st, version);
+        sessions = ask_server(&entry, version);
     at = st.since;
     if (st.since)
         strftime(since, sizeof(since), "%Y-%m-%dT%H:%M:%S%z", localtime(&at));
@@ -231,7 +233,7 @@ int command_url(struct call *c)
         return rc;
     if (st.state == CALF_OPEN && !st.uri[0])
         return refuse("%s is inside of process %ld, which lets no other process in", t.dir, st.pid);
-    if (t.dir[0] != '/') /* absent */
+    if (st.state == CALF_ABSENT)
         return refuse("there is no database in %s; \"calf serve %s\" makes one", t.dir, t.dir);
     make_inside_uri(inside, sizeof(inside), t.dir);
     uri = st.uri[0] ? st.uri : inside;

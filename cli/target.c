@@ -25,11 +25,14 @@ static sigset_t ours;
 
 void block_signals(void)
 {
-    static const int list[] = {SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGWINCH, SIGUSR2};
+    static const int list[] = {SIGINT, SIGTERM, SIGQUIT, SIGUSR1, SIGUSR2, SIGHUP, SIGWINCH};
 
     sigemptyset(&ours);
     for (size_t i = 0; i < sizeof(list) / sizeof(list[0]); i++)
         sigaddset(&ours, list[i]);
+    for (int i = 0; i < 4;
+         i++) /* what is ignored never comes; a script's background jobs begin so */
+        signal(list[i], SIG_DFL);
     pthread_sigmask(SIG_BLOCK, &ours, NULL);
     signal(SIGPIPE, SIG_IGN);
 }
@@ -94,6 +97,32 @@ static int open_here(struct target *t, const struct call *c)
     return 0;
 }
 
+void find_entry(const char *dir, struct calf_status *st)
+{
+    char path[PATH_MAX + 16], line[sizeof(st->uri)];
+    PGconn *conn;
+    FILE *f;
+
+    if (!st->stock && st->uri[0]) {
+        snprintf(path, sizeof(path), "%s/calf.listen", dir); /* all of them, the newest first */
+        f = fopen(path, "re");
+        while (f && fgets(line, sizeof(line), f))
+            if (strstr(line, "?host=/")) {
+                line[strcspn(line, "\n")] = '\0';
+                strcpy(st->uri, line);
+                break;
+            }
+        if (f)
+            fclose(f);
+    }
+    if (!st->stock || !st->uri[0] || getenv("PGUSER"))
+        return;
+    conn = PQconnectdb(st->uri);
+    if (PQstatus(conn) != CONNECTION_OK)
+        setenv("PGUSER", "postgres", 1);
+    PQfinish(conn);
+}
+
 int target_open(struct target *t, const struct call *c, bool create)
 {
     struct calf_status st;
@@ -108,6 +137,7 @@ int target_open(struct target *t, const struct call *c, bool create)
         if (st.state == CALF_ABSENT && !create)
             return refuse("there is no database in %s; \"calf psql %s\" makes one", t->dir, t->dir);
         if (st.state == CALF_OPEN && st.uri[0]) {
+            find_entry(t->dir, &st);
             strcpy(t->uri, st.uri);
             return set_environment(t->uri);
         }
@@ -185,15 +215,24 @@ static void *close_smart(void *arg)
     return NULL;
 }
 
-/* Sessions of other processes, which came through our socket. */
+/* Sessions of other processes, which came through our socket.  One of ours may not have ended yet.
+ */
 static int other_sessions(struct target *t)
 {
+    struct timespec step = {0, 20000000};
     PGconn *conn = PQconnectdb(t->uri);
-    PGresult *res = PQexec(conn, "select count(*) from pg_stat_activity where backend_type = "
-                                 "'client backend' and pid <> pg_backend_pid()");
-    int n = PQresultStatus(res) == PGRES_TUPLES_OK ? atoi(PQgetvalue(res, 0, 0)) : 0;
+    int n = 1;
 
-    PQclear(res);
+    for (int tries = 0; n > 0 && tries < 15; tries++) {
+        PGresult *res;
+
+        if (tries)
+            nanosleep(&step, NULL);
+        res = PQexec(conn, "select count(*) from pg_stat_activity where backend_type = "
+                           "'client backend' and pid <> pg_backend_pid()");
+        n = PQresultStatus(res) == PGRES_TUPLES_OK ? atoi(PQgetvalue(res, 0, 0)) : 0;
+        PQclear(res);
+    }
     PQfinish(conn);
     return n;
 }

@@ -1,5 +1,5 @@
 /*
- * text.c - how values are printed: JSON, shell, sizes
+ * text.c - how things are printed: JSON, shell, paragraphs, sizes
  */
 #include "cli.h"
 
@@ -29,6 +29,31 @@ void print_shell(const char *text)
         else
             putchar(*text);
     putchar('\'');
+}
+
+void print_text(const char *text, int indent, int width)
+{
+    while (*text) {
+        size_t line = strcspn(text, "\n");
+        int n = indent;
+
+        if (*text == ' ') {
+            printf("%.*s\n", (int)line, text);
+        } else {
+            for (const char *word = text; word < text + line;) {
+                int length = (int)strcspn(word, " \n");
+
+                if (n > indent && n + 1 + length > width) {
+                    printf("\n%*s", indent, "");
+                    n = indent;
+                }
+                n += printf("%s%.*s", n > indent ? " " : "", length, word);
+                word += length + (word[length] == ' ');
+            }
+            putchar('\n');
+        }
+        text += line + (text[line] == '\n');
+    }
 }
 
 const char *human_size(unsigned long long bytes)

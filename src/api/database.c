@@ -205,6 +205,26 @@ static void end_pump(struct database *d)
     d->pump = NULL;
 }
 
+/* Where it does not work because somebody serves the directory already, that is the reason. */
+static int check_addresses(struct database *d, const struct calf_options *o, struct calf_error *err)
+{
+    for (int i = 0; o->listen && o->listen[i]; i++) {
+        struct calf_error held = {CALF_OK, ""};
+        pid_t stale;
+        int fd;
+
+        if (listen_possible(o->listen[i], err) == 0)
+            continue;
+        fd = lock_directory(d->dir, &stale, &held);
+        if (fd >= 0)
+            close(fd);
+        if (held.code == CALF_HELD)
+            *err = held;
+        return -1;
+    }
+    return 0;
+}
+
 static int start(struct database *d, const struct calf_options *o, struct calf_error *err)
 {
     static const char *const none[] = {"synchronous_commit=off", "fsync=off",
@@ -230,9 +250,8 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
         settings[n++] = o->settings[i];
     }
     settings[n] = NULL;
-    for (int i = 0; o->listen && o->listen[i]; i++)
-        if (listen_possible(o->listen[i], err) < 0)
-            return -1;
+    if (check_addresses(d, o, err) < 0)
+        return -1;
     if (install_find(&in, err) < 0 || open_log(d, o, err) < 0)
         return -1;
     so.log_fd = d->pump ? pump_fd(d->pump) : d->log_fd;

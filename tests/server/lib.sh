@@ -155,6 +155,12 @@ fails() { ! "$@"; }
 sql_is() { [ "$(sql "$1" 2>/dev/null)" = "$2" ]; }
 until_sql() { until_true sql_is "$1" "$2"; }
 
+# facts DIR: everything about it that a refusal could change
+facts() {
+    find "$1" -printf '%y %m %U %s %T@ %C@ %p\n' 2>/dev/null | sort
+    find "$1" -type f -exec sha256sum {} + 2>/dev/null | sort
+}
+
 # ---- checks -------------------------------------------------------------------------
 
 passed=0

@@ -14,12 +14,6 @@ if [ -n "${CALF_SERVE:-}" ]; then
     finish
 fi
 
-# Everything about a directory that a refused start could change.
-facts() {
-    find "$1" -printf '%y %m %U %s %T@ %C@ %p\n' 2>/dev/null | sort
-    find "$1" -type f -exec sha256sum {} + 2>/dev/null | sort
-}
-
 # A server that holds the directory may write there, so only its files are compared.
 names() { find "$1" -not -path '*/pg*_*/*' -printf '%y %m %U %p\n' | sort; cat "$1/postmaster.pid"; }
 
