@@ -42,6 +42,7 @@ RUNTIME := $(wildcard src/runtime/*.c)
 ARCHIVE := src/runtime/archive.S
 API := $(wildcard src/api/*.c)
 CLI := $(wildcard cli/*.c)
+CLI_LIBS := -lz -llz4
 LIBS := -lzstd -lcrypto -ldl -pthread
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
@@ -79,7 +80,7 @@ $(call obj,$(CLI)): | pg
 
 $(CALF): $(call obj,$(CLI)) $(STATIC)
 	@echo "  ld $@"
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lssl -lm $(LIBS)
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(CLI_LIBS) -lssl -lm $(LIBS)
 
 $(EXEC): $(call obj,$(KERNEL) tests/os/calf-exec.c)
 	@echo "  ld $@"
@@ -89,7 +90,7 @@ $(EXEC): $(call obj,$(KERNEL) tests/os/calf-exec.c)
 
 # makes the template cluster
 $(O)/calf-bare: $(call obj,$(KERNEL) $(RUNTIME) $(API) $(CLI)) $(O)/libpq.o
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lssl -lm $(LIBS)
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(CLI_LIBS) -lssl -lm $(LIBS)
 
 $(O)/pack: $(call obj,tools/pack.c)
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lzstd -lcrypto
