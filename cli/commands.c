@@ -150,8 +150,8 @@ const struct command commands[] = {
      "database that was created for it is dropped again, and --clean puts a new database into the "
      "place of the old one when it is complete (grants and settings of the database itself are not "
      "part of a dump). That cannot be with --keep-going, with --jobs into a database that is "
-     "there, "
-     "and with SQL that connects to its databases itself, as pg_dumpall's.\n"
+     "there, and with SQL that commits or connects to databases itself, as pg_dumpall's does, and "
+     "pg_dump's after large objects.\n"
      "  calf restore ./demo demo.dump\n"
      "  calf restore ./demo demo.dump -d copy --jobs 4\n"
      "  zstd -dc all.sql.zst | calf restore ./new",

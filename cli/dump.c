@@ -143,8 +143,10 @@ static void read_sizes(struct dump *d)
         "(select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype "
         "= 'e')";
     PGconn *conn = target_connect_to(&d->target, d->call->value[OPTION_DATABASE]);
-    PGresult *res = conn ? PQexec(conn, sql) : NULL;
+    PGresult *res;
 
+    PQclear(PQexec(conn, "set lock_timeout = '1s'")); /* somebody's lock, then without an ETA */
+    res = PQexec(conn, sql);
     d->ntables = PQresultStatus(res) == PGRES_TUPLES_OK ? PQntuples(res) : 0;
     d->tables = calloc((size_t)d->ntables + 1, sizeof(*d->tables));
     for (int i = 0; i < d->ntables; i++) {

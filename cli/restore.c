@@ -7,7 +7,8 @@
  * The rule that matters: a restore that fails leaves the database as it was.  One that is there is
  * restored into in one transaction; one that was created for it is dropped again; and --clean fills
  * a new database, which takes the place of the old one when it is complete.  Only --jobs into a
- * database that is there, --keep-going and scripts that name their databases cannot do so.
+ * database that is there, --keep-going, and scripts that commit or name their databases cannot do
+ * so.
  *
  * pg_restore -j forks, which is not possible inside.  Several pg_restore images do its work instead
  * (restore_parallel()).
@@ -45,9 +46,11 @@ struct restore {
     char archive[PATH_MAX];        /* what pg_restore reads */
     char database[64], filled[80]; /* the database, and the one that is restored into */
     bool created, one_transaction, keep_going, failed;
+    bool commits;     /* SQL with a COMMIT of its own */
     int jobs, errors; /* errors 1: a program's standard error */
     struct progress progress;
-    PGconn *admin;
+    PGconn *admin, *watch; /* watch: measure()'s */
+    _Atomic bool filling;
 };
 
 static int cannot(struct restore *r, const char *why)
@@ -145,6 +148,37 @@ static int spool(struct restore *r)
     return n < 0 ? cannot(r, r->in->error) : 0;
 }
 
+/* ---- tar: pg_restore reads on for ever where a file stops early ---------------------------------
+ */
+
+/* In octal, or, when it is too large for that, to the base of 256. */
+static unsigned long long tar_size(const unsigned char *field)
+{
+    unsigned long long size = 0;
+
+    if (!(field[0] & 0x80))
+        return strtoull((const char *)field, NULL, 8);
+    for (int i = 4; i < 12; i++)
+        size = size << 8 | field[i];
+    return size;
+}
+
+/* Every member is there, and the empty block that ends the file. */
+static int check_tar(struct restore *r)
+{
+    unsigned char head[512];
+    unsigned long long at = 0;
+    int fd = open(r->archive, O_RDONLY | O_CLOEXEC);
+
+    while (pread(fd, head, sizeof(head), (off_t)at) == sizeof(head) && head[0])
+        at += sizeof(head) + (tar_size(head + 124) + 511) / 512 * 512;
+    if (pread(fd, head, sizeof(head), (off_t)at) != sizeof(head))
+        at = 0;
+    if (fd >= 0)
+        close(fd);
+    return at ? 0 : cannot(r, "is truncated");
+}
+
 /* ---- a directory: pg_restore takes a data file that stops early for a whole one -----------------
  */
 
@@ -188,7 +222,8 @@ static int check_data(struct restore *r, const char *name)
     r->progress.bytes += in->taken;
     if (n < 0)
         snprintf(why, sizeof(why), "is damaged: %s in it %s", name, in->error);
-    else if (in->compression == PLAIN && strstr(name, ".dat."))
+    else if (in->compression == PLAIN && strstr(name, ".dat.") &&
+             size > 0) /* an empty one is an empty file */
         snprintf(why, sizeof(why), "is damaged: %s in it is not compressed", name);
     else if (strncmp(name, "blob_", 5) != 0 && !ends_well(tail, size < 8 ? size : 8))
         snprintf(why, sizeof(why), "is damaged: %s in it is truncated", name);
@@ -392,94 +427,127 @@ static void split(struct entries *e, struct restore *r, char *text)
         }
 }
 
-/* INDEX and CONSTRAINT (primary keys and their like; FK CONSTRAINT is another): "ID; 1 2 INDEX s
- * name owner" */
-static bool is_index(const char *line)
+/* What an entry is: "ID; 1 2 TABLE DATA schema name owner" from TABLE on. */
+static const char *kind_of(const char *line)
 {
-    int kind = 0;
+    int at = 0;
 
-    sscanf(line, "%*d; %*u %*u %n", &kind);
-    line += kind;
-    return strncmp(line, "CONSTRAINT ", 11) == 0 ||
-           (strncmp(line, "INDEX ", 6) == 0 && strncmp(line, "INDEX ATTACH ", 13) != 0);
+    sscanf(line, "%*d; %*u %*u %n", &at);
+    return line + at;
 }
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
+static bool is_bulk(const char *kind)
+{
+    return begins(kind, "TABLE DATA ") || begins(kind, "BLOBS ");
+}
+
+/* CONSTRAINT is a primary key or its like; FK CONSTRAINT is another kind. */
+static bool is_index(const char *kind)
+{
+    return begins(kind, "CONSTRAINT ") ||
+           (begins(kind, "INDEX ") && !begins(kind, "INDEX ATTACH "));
+}
+
+/* Sorted numbers of entries. */
+struct ids {
+    int *id;
+    size_t n;
+};
 
 static int by_number(const void *a, const void *b)
 {
     return *(const int *)a - *(const int *)b;
 }
 
-/* The entries of `post` that depend on none of `post` go from there to `first`. */
-static void take_indexes(struct entries *post, struct entries *first, const char *verbose)
+static bool has(const struct ids *ids, int id)
 {
-    int *ids = calloc(post->n + 1, sizeof(*ids)), *depends = calloc(post->n + 1, sizeof(*depends));
-    size_t n = 0, ndepends = 0, kept = 0;
+    return ids->n && bsearch(&id, ids->id, ids->n, sizeof(id), by_number);
+}
 
-    for (size_t i = 0; i < post->n; i++)
-        ids[n++] = atoi(post->line[i]);
-    qsort(ids, n, sizeof(*ids), by_number);
-    /* "12; ..." and then maybe ";\tdepends on: 3 4" */
-    for (int id = 0; verbose && *verbose;
-         verbose += strcspn(verbose, "\n"), verbose += *verbose != 0) {
-        static const char begin[] = ";\tdepends on:";
-        const char *at = verbose + sizeof(begin) - 1;
-        bool found = false;
-        char *end;
+/* Entries of a kind, but those in `but`, go from one list to another, which is empty. */
+static void move_entries(struct entries *from, struct entries *to, bool (*fits)(const char *kind),
+                         const struct ids *but)
+{
+    size_t kept = 0;
 
-        if (isdigit((unsigned char)*verbose))
-            id = atoi(verbose);
-        if (strncmp(verbose, begin, sizeof(begin) - 1) != 0)
-            continue;
-        for (int on = (int)strtol(at, &end, 10); end != at; on = (int)strtol(at, &end, 10)) {
-            found |= bsearch(&on, ids, n, sizeof(*ids), by_number) != NULL;
-            at = end;
-            if (*at == '\n')
-                break;
-        }
-        if (found && bsearch(&id, ids, n, sizeof(*ids), by_number))
-            depends[ndepends++] = id;
-    }
-    qsort(depends, ndepends, sizeof(*depends), by_number);
-    first->line = calloc(post->n + 1, sizeof(*first->line));
-    for (size_t i = 0; i < post->n; i++) {
-        int id = atoi(post->line[i]);
-
-        if (is_index(post->line[i]) &&
-            !bsearch(&id, depends, ndepends, sizeof(*depends), by_number))
-            first->line[first->n++] = post->line[i];
+    *to = (struct entries){.restore = from->restore};
+    to->line = calloc(from->n + 1, sizeof(*to->line));
+    for (size_t i = 0; i < from->n; i++)
+        if (fits(kind_of(from->line[i])) && !has(but, atoi(from->line[i])))
+            to->line[to->n++] = from->line[i];
         else
-            post->line[kept++] = post->line[i];
+            from->line[kept++] = from->line[i];
+    from->n = kept;
+}
+
+/* Those of the entries that depend on another of them, as the verbose list says: after the line of
+ * an entry there may be ";\tdepends on: 3 4". */
+static struct ids find_dependent(const struct entries *e, char *verbose)
+{
+    static const char depends[] = ";\tdepends on:";
+    struct ids all = {calloc(e->n + 1, sizeof(int)), e->n},
+               found = {calloc(e->n + 1, sizeof(int)), 0};
+    int id = 0;
+
+    for (size_t i = 0; i < e->n; i++)
+        all.id[i] = atoi(e->line[i]);
+    qsort(all.id, all.n, sizeof(int), by_number);
+    for (char *save, *line = strtok_r(verbose, "\n", &save); line;
+         line = strtok_r(NULL, "\n", &save)) {
+        bool on_one = false;
+
+        if (!begins(line, depends)) {
+            id = atoi(line);
+            continue;
+        }
+        for (char *save2, *on = strtok_r(line + sizeof(depends) - 1, " ", &save2); on;
+             on = strtok_r(NULL, " ", &save2))
+            on_one |= has(&all, atoi(on));
+        if (on_one && has(&all, id))
+            found.id[found.n++] = id;
     }
-    post->n = kept;
-    free(ids);
-    free(depends);
+    qsort(found.id, found.n, sizeof(int), by_number);
+    free(all.id);
+    return found;
 }
 
 /*
- * What comes before the data in one go, in its order; the data, by `jobs` programs at a time;
- * likewise indexes and keys that depend on nothing else; then the rest (foreign keys, triggers,
- * refreshed views ...) in its order.
+ * What comes before the data in its order; what is not a table's data (large objects' owners,
+ * sequences); the data, by `jobs` programs at a time; likewise indexes and keys that depend on
+ * nothing else that comes now; then the rest (foreign keys, triggers, refreshed views ...) in its
+ * order.
  */
 static int restore_parallel(struct restore *r)
 {
     char *texts[4] = {list(r, "--section=pre-data"), list(r, "--section=data"),
                       list(r, "--section=post-data"), list(r, "--verbose")};
-    struct entries pre, data, post, indexes = {.restore = r};
+    struct entries pre, data, bulk, post, indexes;
+    struct ids dependent, none = {NULL, 0};
     int rc = texts[0] && texts[1] && texts[2] && texts[3] ? 0 : 1;
 
     if (rc == 0) {
         split(&pre, r, texts[0]);
         split(&data, r, texts[1]);
+        move_entries(&data, &bulk, is_bulk, &none);
         split(&post, r, texts[2]);
-        take_indexes(&post, &indexes, texts[3]);
+        dependent = find_dependent(&post, texts[3]);
+        move_entries(&post, &indexes, is_index, &dependent);
         restore_with(&pre, 1);
-        restore_with(&data, r->jobs);
+        restore_with(&data, 1);
+        restore_with(&bulk, r->jobs);
         restore_with(&indexes, r->jobs);
         restore_with(&post, 1);
         free(pre.line);
         free(data.line);
+        free(bulk.line);
         free(post.line);
         free(indexes.line);
+        free(dependent.id);
         rc = r->failed;
     }
     for (size_t i = 0; i < 4; i++)
@@ -510,6 +578,7 @@ struct feed {
     size_t line_size;
     char tail[4096];
     size_t tail_size;
+    size_t matched; /* of "\nCOMMIT;" */
 };
 
 static bool feed_bytes(struct feed *f, const char *bytes, size_t size)
@@ -576,12 +645,25 @@ static bool feed_roles(struct feed *f, const char *bytes, size_t size)
     return feed_bytes(f, bytes, size);
 }
 
+/* It ends our transaction; pg_dump writes it after large objects. */
+static void look_for_commit(struct feed *f, const char *bytes, size_t size)
+{
+    static const char commit[] = "\nCOMMIT;";
+
+    for (size_t i = 0; i < size && !f->restore->commits; i++) {
+        f->matched = toupper((unsigned char)bytes[i]) == commit[f->matched] ? f->matched + 1
+                                                                            : bytes[i] == '\n';
+        f->restore->commits = f->matched == sizeof(commit) - 1;
+    }
+}
+
 static bool feed(struct feed *f, const char *bytes, size_t size)
 {
     size_t more = size < sizeof(f->tail) ? size : sizeof(f->tail), keep = sizeof(f->tail) - more;
 
     if (keep > f->tail_size)
         keep = f->tail_size;
+    look_for_commit(f, bytes, size);
     memmove(f->tail, f->tail + f->tail_size - keep, keep);
     memcpy(f->tail + keep, bytes + size - more, more);
     f->tail_size = keep + more;
@@ -739,6 +821,21 @@ static int prepare(struct restore *r)
     return rc;
 }
 
+/* A database with subscriptions, which a dump may have brought, cannot be dropped. */
+static void drop_filled(struct restore *r)
+{
+    static const char subscriptions[] =
+        "do $$ declare s name; begin for s in select subname from pg_subscription where subdbid = "
+        "(select oid from pg_database where datname = current_database()) loop execute "
+        "format('alter subscription %1$I disable', s); execute format('alter subscription %1$I set "
+        "(slot_name = none)', s); execute format('drop subscription %1$I', s); end loop; end $$";
+    PGconn *conn = target_connect_to(&r->target, r->filled);
+
+    PQclear(PQexec(conn, subscriptions));
+    PQfinish(conn);
+    command(r, "drop database if exists %1$s with (force)", r->filled, "");
+}
+
 /* After a restore with this result. */
 static int finish(struct restore *r, int rc)
 {
@@ -747,14 +844,18 @@ static int finish(struct restore *r, int rc)
     if (rc == 0 && swapped)
         rc = command(r, "drop database %1$s with (force)", r->database, "") != 0 ||
              command(r, "alter database %1$s rename to %2$s", r->filled, r->database) != 0;
-    else if (rc != 0 && r->created && !r->keep_going)
-        command(r, "drop database if exists %1$s with (force)", r->filled, "");
+    if (rc != 0 && r->created && !r->keep_going)
+        drop_filled(r);
     if (rc == 0 || r->target.stopped)
         return rc;
     if (r->keep_going)
         return refuse("there were errors; everything else of %s was restored", r->file);
     if (r->created && !swapped)
         return refuse("%s was not restored; the database %s was not kept", r->file, r->database);
+    if (r->one_transaction && r->commits)
+        return refuse("%s was not restored; it says COMMIT itself (as pg_dump does after large "
+                      "objects), so what came before that may stay in %s",
+                      r->file, r->database);
     if (r->created || r->one_transaction)
         return refuse("%s was not restored; the database %s is as it was", r->file, r->database);
     return refuse("%s was not restored; what came before the error stays", r->file);
@@ -763,16 +864,25 @@ static int finish(struct restore *r, int rc)
 /* ---- the command
  * ---------------------------------------------------------------------------------- */
 
+/* How much of the SQL was read, or how large the database has become. */
 static void measure(struct progress *p)
 {
     struct restore *r = p->owner;
+    const char *parameter = r->filled;
+    PGresult *res;
     struct stat st;
 
-    if (!r->in || r->format != SQL)
-        return;
-    p->bytes = p->done = r->in->taken;
-    if (fstat(r->in->fd, &st) == 0 && S_ISREG(st.st_mode))
-        p->all = (unsigned long long)st.st_size;
+    if (r->format == SQL) {
+        p->bytes = p->done = r->in->taken;
+        if (fstat(r->in->fd, &st) == 0 && S_ISREG(st.st_mode))
+            p->all = (unsigned long long)st.st_size;
+    } else if (r->filling && (r->watch || (r->watch = target_connect(&r->target)))) {
+        res = PQexecParams(r->watch, "select pg_database_size($1)", 1, NULL, &parameter, NULL, NULL,
+                           0);
+        if (PQresultStatus(res) == PGRES_TUPLES_OK)
+            p->bytes = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+        PQclear(res);
+    }
 }
 
 static int work(void *arg)
@@ -784,18 +894,20 @@ static int work(void *arg)
         (struct progress){.doing = "restoring", .noun = "object", .measure = measure, .owner = r};
     progress_begin(&r->progress);
     rc = r->format == SQL ? 0 : r->format == DIRECTORY ? check_directory(r) : spool(r);
+    if (rc == 0 && r->format == TAR)
+        rc = check_tar(r);
     if (rc == 0)
         rc = prepare(r);
     if (rc == 0) {
         r->errors = progress_messages(&r->progress, take_line);
+        r->filling = true;
         rc = r->format == SQL ? restore_sql(r) : restore_archive(r);
         progress_end(&r->progress);
-        if (rc == 2)
-            return rc;
         rc = finish(r, rc != 0 || r->failed || r->target.stopped);
     } else {
         progress_end(&r->progress);
     }
+    PQfinish(r->watch);
     PQfinish(r->admin);
     return rc;
 }
