@@ -13,8 +13,8 @@
 # During the core suite the server's session and descendants are sampled: they
 # must be one process.
 #
-# Everything stays in build/tests/pg/SUITE: server.log, regression.diffs, results/; of core also its
-# data directory.
+# Everything stays in build/tests/pg/SUITE: server.log, regression.diffs, results/; of core also the
+# cluster.
 
 set -u
 
@@ -172,7 +172,7 @@ run_core() {
     report_processes "$scratch/processes"
     stop_server || count "server (exit code $?)" 0 1
     is_open=0
-    mv "$scratch/data" "$tests/core/data" # tests/cli/regression.sh dumps it
+    mv "$scratch/data" "$tests/core/cluster" # tests/cli/regression.sh dumps it
 }
 
 run_isolation() {
