@@ -6,7 +6,7 @@
 
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-[ $# -gt 0 ] || set -- dump backup regression
+[ $# -gt 0 ] || set -- dump debian backup regression
 out=$(mktemp)
 trap 'rm -f "$out" "$out.sum"' EXIT
 for name in "$@"; do
