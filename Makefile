@@ -3,6 +3,8 @@
 #   make            PostgreSQL and calf, into build/
 #   make run        a psql prompt on ./demo, opened inside one process (without a terminal: a tour)
 #   make test       every test; make test-all: also the slow ones and PostgreSQL 15 and 18
+#   make install [PREFIX=/usr/local] [DESTDIR=]     libcalf, its header, the command; make uninstall
+#   make deb        Debian packages of the same, build/calf_*.deb and build/libcalf-dev_*.deb
 #   make bench      calf against the same PostgreSQL built the normal way
 #   make asan|ubsan|tsan    the kernel's own tests under a sanitizer, where it can work; tsan: and libcalf
 #   make tidy       gcc and clang with all warnings, clang-format
@@ -21,6 +23,8 @@ O := $(B)/obj$(PG_MAJOR)$(SANITIZE:%=-%)
 CALF := $(if $(SANITIZE),$(O)/calf,$(if $(filter 17,$(PG_MAJOR)),$(B)/calf,$(B)/calf$(PG_MAJOR)))
 LIB := $(if $(SANITIZE)$(filter-out 17,$(PG_MAJOR)),$(O),$(B))/libcalf.so
 STATIC := $(LIB:.so=.a)
+# programs that use it
+P := $(B)$(if $(filter-out 17,$(PG_MAJOR)),/programs$(PG_MAJOR))
 EXEC := $(if $(SANITIZE),$(O)/calf-exec,$(B)/calf-exec)
 
 CC = gcc
@@ -42,8 +46,9 @@ RUNTIME := $(wildcard src/runtime/*.c)
 ARCHIVE := src/runtime/archive.S
 API := $(wildcard src/api/*.c)
 CLI := $(wildcard cli/*.c)
+# zstd: whole, for what it only offers so (archive.c), and because PostgreSQL's is lazy
+LIBS := -l:libzstd.a -lcrypto -ldl -pthread
 CLI_LIBS := -lz -llz4
-LIBS := -lzstd -lcrypto -ldl -pthread
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 ifeq ($(SANITIZE),thread-api)
@@ -93,7 +98,7 @@ $(O)/calf-bare: $(call obj,$(KERNEL) $(RUNTIME) $(API) $(CLI)) $(O)/libpq.o
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(CLI_LIBS) -lssl -lm $(LIBS)
 
 $(O)/pack: $(call obj,tools/pack.c)
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lzstd -lcrypto
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -l:libzstd.a -lcrypto
 
 $(O)/archive.tar.zst: $(PG)/built $(PG)/pgvector/built tools/archive.sh tools/pack.c | $(O)/calf-bare $(O)/pack
 	@echo "  pack $@"
@@ -148,7 +153,7 @@ $(STATIC): $(LIB_OBJECTS) $(O)/libcalf.api
 	@ar rcs $@ $(O)/libcalf.o
 
 # the tests of src/runtime: hosts of their own
-$(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/runtime/%.o
+$(P)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/runtime/%.o
 	@mkdir -p $(@D)
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(LIBS)
 
@@ -156,11 +161,11 @@ $(B)/tests/runtime/%: $(call obj,$(KERNEL) $(RUNTIME) $(ARCHIVE)) $(O)/tests/run
 define use_libcalf
 @mkdir -p $(@D)
 @$(CC) -std=gnu11 -D_GNU_SOURCE $(WARN) $(CFLAGS) -Iinclude -I$(PG)/pgsql/include $< \
-	-o $@ -L$(B) -Wl,--as-needed -lcalf -Wl,-rpath,$(CURDIR)/$(B) -pthread
+	-o $@ -L$(dir $(LIB)) -Wl,--as-needed -lcalf -Wl,-rpath,$(CURDIR)/$(dir $(LIB)) -pthread
 endef
-$(B)/tests/api/%: tests/api/%.c tests/api/api_test.h include/calf.h $(LIB)
+$(P)/tests/api/%: tests/api/%.c tests/api/api_test.h include/calf.h $(LIB)
 	$(use_libcalf)
-$(B)/examples/%: examples/%.c include/calf.h $(LIB)
+$(P)/examples/%: examples/%.c include/calf.h $(LIB)
 	$(use_libcalf)
 
 -include $(wildcard $(O)/*/*.d $(O)/*/*/*.d)
@@ -171,7 +176,20 @@ run: all
 	@if [ -t 0 ] && [ -t 1 ]; then exec $(CALF) psql demo; \
 	else exec $(CALF) psql demo -X -f docs/tour.sql; fi
 
-HOSTS := $(patsubst %.c,$(B)/%,$(wildcard tests/runtime/*.c tests/api/*.c examples/*.c))
+PREFIX ?= /usr/local
+LIBDIR ?= $(PREFIX)/lib
+INSTALL := LIB=$(LIB) STATIC=$(STATIC) CALF=$(CALF) PG=$(PG) VERSION=$(VERSION) SONAME=$(SONAME)
+
+install: all
+	@PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=$(DESTDIR) $(INSTALL) tools/install.sh install
+uninstall:
+	@PREFIX=$(PREFIX) LIBDIR=$(LIBDIR) DESTDIR=$(DESTDIR) $(INSTALL) tools/install.sh uninstall
+
+deb: all
+	@pg/deps.sh dpkg-dev zstd
+	@$(INSTALL) ARCHIVE=$(O)/archive.tar.zst tools/deb.sh $(B)
+
+HOSTS := $(patsubst %.c,$(P)/%,$(wildcard tests/runtime/*.c tests/api/*.c examples/*.c))
 
 test: all $(HOSTS)
 	@pg/deps.sh
@@ -181,7 +199,7 @@ test-all: all $(HOSTS)
 	@pg/deps.sh
 	@tests/run.sh --all
 
-bench: all pg-stock $(B)/examples/fixture
+bench: all pg-stock $(P)/examples/fixture
 	@bench/run.sh
 
 tidy:
@@ -205,10 +223,10 @@ threads-test: $(LIB)
 		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" 20
 
 clean:
-	rm -rf $(B)/obj* $(B)/tests $(B)/libcalf.* $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
+	rm -rf $(B)/obj* $(B)/programs* $(B)/tests $(B)/libcalf.* $(B)/*.deb $(B)/deb.log $(B)/calf $(B)/calf15 $(B)/calf18 $(B)/calf-exec
 distclean:
 	rm -rf $(B)
 
 .DELETE_ON_ERROR:
 .SECONDARY:
-.PHONY: all deps pg pg-stock run test test-all bench tidy asan ubsan tsan os-test threads-test clean distclean
+.PHONY: all deps pg pg-stock run install uninstall deb test test-all bench tidy asan ubsan tsan os-test threads-test clean distclean

@@ -14,6 +14,7 @@
 #include <limits.h>
 #include <stdbool.h>
 #include <stddef.h>
+#include <stdio.h>
 
 /* ---- commands.c: the table ---------------------------------------------------------- */
 
@@ -78,6 +79,8 @@ struct call {
     int nwords;
     char **rest; /* what follows --, NULL at the end; NULL: nothing */
 };
+
+void print_overview(FILE *out);
 
 /* ---- main.c ------------------------------------------------------------------------- */
 

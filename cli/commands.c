@@ -224,13 +224,14 @@ static void print_command(const struct command *c)
         printf("\nDIR is $CALF_DATA or the application data directory when it is not given.\n");
 }
 
-static void print_overview(void)
+void print_overview(FILE *out)
 {
-    printf("calf: PostgreSQL inside one process\n\n");
+    fprintf(out, "calf: PostgreSQL inside one process\n\n");
     for (const struct command *c = commands; c->name; c++)
-        printf("  calf %-9s %s\n", c->name, c->brief);
-    printf("\nDIR, the data directory, is $CALF_DATA or the application data directory when it is "
-           "not given.\n\"calf COMMAND --help\" says more.\n");
+        fprintf(out, "  calf %-9s %s\n", c->name, c->brief);
+    fprintf(out,
+            "\nDIR, the data directory, is $CALF_DATA or the application data directory when it "
+            "is not given.\n\"calf COMMAND --help\" says more.\n");
 }
 
 int command_help(struct call *c)
@@ -238,7 +239,7 @@ int command_help(struct call *c)
     const struct command *about = commands;
 
     if (c->nwords == 0) {
-        print_overview();
+        print_overview(stdout);
         return 0;
     }
     while (about->name && strcmp(about->name, c->words[0]) != 0)

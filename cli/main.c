@@ -96,8 +96,10 @@ static int parse(struct call *c, int argc, char **argv)
             optind = before;
             break;
         }
+        if (got == '?' && optopt)
+            return misuse(c, "there is no option -%c", optopt);
         if (got == '?')
-            return misuse(c, "there is no option %s", argv[before]);
+            return misuse(c, "there is no option %s", argv[optind - 1]);
         rc = take_option(c, got >= FIRST_LONG ? &rows[got - FIRST_LONG] : with_letter(rows, got),
                          optarg);
         if (rc != 0)
@@ -123,8 +125,8 @@ int main(int argc, char **argv)
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         name = "help";
     if (!*name) {
-        rc = misuse(&c, "say what to do: psql, serve ...");
-        return rc;
+        print_overview(stderr);
+        return 2;
     }
     for (const struct command *k = commands; k->name && !c.command; k++)
         if (strcmp(k->name, name) == 0)

@@ -318,12 +318,14 @@ static int open_database(struct serve *s)
 
     if (!o.log_file)
         o.log = log_line;
-    if (calf_look(s->dir, &st, &err) == CALF_OK && st.state == CALF_ABSENT)
-        fprintf(stderr, "calf: creating a new cluster in %s ...\n", s->dir);
+    if (calf_look(s->dir, &st, &err) != CALF_OK)
+        return refuse_error(&err);
     if (calf_open(s->dir, &o, &s->db, &err) != CALF_OK) {
         err.text[strcspn(err.text, "\n")] = '\0'; /* PostgreSQL's words were in the log */
         return refuse_error(&err);
     }
+    if (st.state == CALF_ABSENT)
+        fprintf(stderr, "calf: made a new database in %s\n", s->dir);
     add_uri(s);
     if (!s->tcp[0] && !s->password[0])
         return 0;

@@ -122,12 +122,13 @@ struct calf_options {
 };
 
 /*
- * Open the data directory `path`, created with an empty cluster when it is absent or empty, and
- * recovered where it was not closed; returns when it accepts sessions.  path == NULL: a temporary
- * database, in memory where the system has /dev/shm, gone when it is closed.  Opening a directory
- * that this process has open already shares it; while another thread opens or closes it, this waits
- * for that without a limit.  options may be NULL; err may be NULL.  On failure
- * *db is NULL.  Errors: all.
+ * Open the data directory `path` and return when it accepts sessions.  Absent or empty, it is
+ * created with an empty cluster; at the end of its postgresql.conf are settings for a program
+ * beside others (32 MB of shared buffers, 256 MB of WAL), which are yours to change.  One that was
+ * not closed is recovered.  path == NULL: a temporary database, in memory where the system has
+ * /dev/shm, gone when it is closed.  Opening a directory that this process has open already shares
+ * it; while another thread opens or closes it, this waits for that without a limit.  options may
+ * be NULL; err may be NULL.  On failure *db is NULL.  Errors: all.
  */
 int calf_open(const char *path, const struct calf_options *options, calf_db **db,
               struct calf_error *err);

@@ -4,9 +4,9 @@
 #
 #   pg/debs.sh MAJOR PACKAGE...      e.g. pg/debs.sh 15 postgresql-15-hll
 #
-# Makes build/pgMAJOR/pgsql-debs: the tree that build.sh made (as hard links), plus
-# the modules, control files and scripts of these packages and of the
-# postgresql-MAJOR-* packages they depend on.
+# Makes build/pgMAJOR/debs/root, for CALF_EXTENSION_PATH: these packages and the
+# postgresql-MAJOR-* packages they depend on, unpacked.  And build/pgMAJOR/pgsql-debs, for
+# a stock server: the tree that build.sh made (as hard links) with what they have.
 #
 # The rule that matters: the packages are downloaded and unpacked, never
 # installed, so no PostgreSQL of Debian's comes along; only the libraries they name (not
@@ -68,6 +68,13 @@ for ((i = 0; i < ${#packages[@]}; i++)); do # grows on the way
 done
 [ ${#libraries[@]} = 0 ] || "$repo/pg/deps.sh" "${libraries[@]}"
 
+# Several versions of an extension can be installed side by side on Debian, so it is
+# update-alternatives that gives postgis-3.control the name postgis.control.
+for control in root/usr/share/postgresql/"$major"/extension/*-[0-9].control; do
+    [ ! -e "$control" ] || [ -e "${control%-[0-9].control}.control" ] ||
+        cp "$control" "${control%-[0-9].control}.control"
+done
+
 rm -rf "$top/pgsql-debs" part
 cp -al "$top/pgsql" part
 for pair in lib:lib share:.; do
@@ -76,11 +83,5 @@ for pair in lib:lib share:.; do
 done
 rm -rf part/lib/bitcode
 
-# Several versions of an extension can be installed side by side on Debian, so it is
-# update-alternatives that gives postgis-3.control the name postgis.control.
-for control in part/share/extension/*-[0-9].control; do
-    [ ! -e "$control" ] || [ -e "${control%-[0-9].control}.control" ] ||
-        cp "$control" "${control%-[0-9].control}.control"
-done
 mv part "$top/pgsql-debs"
 echo "$key" >built

@@ -22,7 +22,8 @@ packages=(
 )
 case ${1-} in
     run) ;;
-    '')  packages+=(clang clang-format openssl zstd # the tests of tidiness, of TLS, of users of libpq
+    '')  packages+=(clang clang-format openssl zstd # the tests of tidiness, of TLS, of packages, of users of libpq
+                    cmake strace dpkg-dev
                     postgresql-client-15 python3-psycopg2 python3-pytest libdbd-pg-perl ruby-pg php-cli php-pgsql) ;;
     *)   packages=("$@") ;;
 esac

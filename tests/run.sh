@@ -29,17 +29,17 @@ suite() { # suite NAME COMMAND...
 }
 
 major=${PG_MAJOR:-17}
-calf=build/calf
-[ "$major" = 17 ] || calf=build/calf$major
-export CALF=$PWD/$calf
-
 make -s -C tests/os OUT=../../build/tests/os native || exit 1
 suite tidy tests/tidy.sh
 suite unit tests/unit/run.sh
+[ "$major" != 17 ] || # they use what the default version imports
+    suite 'os imports' make -s -C tests/os OUT=../../build/tests/os imports
 suite 'os native' tests/os/run.sh native
 suite 'os inside' tests/os/run.sh inside
 suite runtime tests/runtime/run.sh
 suite api tests/api/run.sh
+suite package tests/package/run.sh
+suite fuzz tests/fuzz/run.sh
 suite server tests/server/run.sh
 for s in core isolation plpgsql contrib vector; do
     suite "pg $s" tests/pg/run.sh "$major" "$s"
@@ -52,7 +52,7 @@ if [ "${1-}" = --all ]; then
             CALF=$PWD/build/calf$m suite "pg$m $s" tests/pg/run.sh $m $s
         done
     done
-    CALF=$PWD/build/calf15 suite 'pg15 debs' tests/pg/debs.sh
+    suite 'pg15 debs' tests/pg/debs.sh
 fi
 
 [ ${#broken[@]} = 0 ] || echo "failed: ${broken[*]}; the logs are in build/tests"

@@ -23,7 +23,7 @@ find "$stage" -type f -not -path "$stage/bin/*" -exec chmod 644 {} +
 # the WAL begins anew, so that initdb's need not be copied
 TZ=Etc/UTC CALF_PG=$pgsql "$calf" psql --config wal_recycle=off "$stage/template" -Xqc 'select pg_switch_wal()' -c checkpoint \
     >"$log" 2>&1 || { cat "$log" >&2; exit 1; }
-rm -f "$stage/template/postmaster.opts"
+rm -f "$stage"/template/{postmaster.opts,global/config_exec_params} # of that run; they name its directories
 # src/runtime/template.c puts the zeros at its end back
 perl -0777 -pi -e 's/\0+\z//' "$stage"/template/pg_wal/0*
 "$pack" "$stage" "$archive"

@@ -4,8 +4,8 @@
  * usage: pack DIRECTORY ARCHIVE
  *
  * Small files share a frame up to FRAME_SIZE, a bigger one has its own, so that reading a file
- * costs little more than the file.  Files with the same bytes are stored once.  The result depends
- * on names, modes and contents only.
+ * costs little more than the file.  Files with the same bytes and mode are stored once.  The
+ * result depends on names, modes and contents only.
  */
 #include "../src/kernel/archive.h"
 
@@ -154,7 +154,7 @@ static void pack_file(const char *dir, struct entry *e)
     struct entry *same = entries;
 
     SHA256((unsigned char *)data, e->size, e->sha256);
-    while (same < e && (!S_ISREG(same->mode) || same->size != e->size || e->size == 0 ||
+    while (same < e && (same->mode != e->mode || same->size != e->size || e->size == 0 ||
                         memcmp(same->sha256, e->sha256, sizeof(e->sha256)) != 0))
         same++;
     if (same == e && raw.size + e->size > FRAME_SIZE)

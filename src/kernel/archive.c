@@ -11,10 +11,13 @@
 #include <openssl/sha.h>
 #include <sys/mman.h>
 #include <sys/sysmacros.h>
+#define ZSTD_STATIC_LINKING_ONLY /* as the Makefile does: for ZSTD_createDCtx_advanced() */
 #include <zstd.h>
 
 #define TAR_BLOCK 512
 #define PAGE 4096UL
+#define ALIGN 64
+#define READ_SIZE (128UL << 10)
 #define ROOT_MAX 900 /* with a file's name below PostgreSQL's MAXPGPATH */
 
 struct frame {
@@ -65,25 +68,61 @@ static int check_frame(struct frame *f)
     return 0;
 }
 
-/* Its memory is kept: threads that come and go would leave it behind in malloc's arenas. */
+/*
+ * What decompressing needs, 0.8 MB, from mmap(): from malloc() it would stay behind in the arena of
+ * whichever thread came by.  Kept until archive_rest(), since files are opened together.
+ */
 static struct {
     pthread_mutex_t lock;
     ZSTD_DCtx *zstd;
-    char buf[128 << 10];
+    char *buf; /* READ_SIZE */
 } reader = {.lock = PTHREAD_MUTEX_INITIALIZER};
+
+static void *map(void *opaque, size_t size)
+{
+    size_t *m =
+        mmap(NULL, size + ALIGN, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    (void)opaque;
+    if (m == MAP_FAILED)
+        return NULL;
+    *m = size + ALIGN;
+    return (char *)m + ALIGN;
+}
+
+static void unmap(void *opaque, void *p)
+{
+    size_t *m = (size_t *)((char *)p - ALIGN);
+
+    (void)opaque;
+    if (p)
+        munmap(m, *m);
+}
 
 static void reader_take(void)
 {
     pthread_mutex_lock(&reader.lock);
-    if (!reader.zstd)
-        reader.zstd = ZSTD_createDCtx();
-    CHECK(reader.zstd);
+    if (!reader.zstd) {
+        reader.zstd = ZSTD_createDCtx_advanced((ZSTD_customMem){map, unmap, NULL});
+        reader.buf = map(NULL, READ_SIZE);
+    }
+    CHECK(reader.zstd && reader.buf);
     ZSTD_DCtx_reset(reader.zstd, ZSTD_reset_session_only);
 }
 
 static void reader_release(void)
 {
     drop_pages();
+    pthread_mutex_unlock(&reader.lock);
+}
+
+void archive_rest(void)
+{
+    pthread_mutex_lock(&reader.lock);
+    ZSTD_freeDCtx(reader.zstd);
+    unmap(NULL, reader.buf);
+    reader.zstd = NULL;
+    reader.buf = NULL;
     pthread_mutex_unlock(&reader.lock);
 }
 
@@ -158,6 +197,10 @@ static bool parse_manifest(char *text)
 
     for (char *c = text; *c; c++)
         lines += *c == '\n';
+    free(archive.frames); /* of a manifest that was refused */
+    free(archive.entries);
+    archive.nframes = 0;
+    archive.nentries = 0;
     archive.frames = calloc(lines + 1, sizeof(*archive.frames));
     archive.entries = calloc(lines + 1, sizeof(*archive.entries));
     CHECK(archive.frames && archive.entries);
@@ -197,7 +240,9 @@ static bool read_manifest(void)
     if (ZSTD_decompress(text, raw, archive.data + t.offset, t.length) != raw)
         return free(text), false;
     text[raw] = '\0';
-    return parse_manifest(text + TAR_BLOCK);
+    if (!parse_manifest(text + TAR_BLOCK))
+        return free(text), false;
+    return true;
 }
 
 int archive_mount(const char *root, const void *data, size_t size, char *err, size_t errsize)
@@ -348,7 +393,7 @@ static int write_part(struct frame *f, size_t from, size_t size, int fd)
         return rc;
     reader_take();
     while (rc == 0 && at < end) {
-        ZSTD_outBuffer out = {reader.buf, sizeof(reader.buf), 0};
+        ZSTD_outBuffer out = {reader.buf, READ_SIZE, 0};
         size_t left = ZSTD_decompressStream(reader.zstd, &out, &in);
         size_t first = from > at ? from - at : 0, last = out.pos < end - at ? out.pos : end - at;
 

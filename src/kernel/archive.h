@@ -64,6 +64,7 @@ int archive_walk(const struct archive_entry *dir,
                  int (*each)(void *ctx, const char *name, mode_t mode, const void *data,
                              size_t size),
                  void *ctx);
+void archive_rest(void); /* nothing was opened for a while: give memory back */
 /* Are the file's bytes as they were packed?  0 or -EBADMSG. */
 int archive_check(const struct archive_entry *e);
 

@@ -219,4 +219,78 @@ context_jump:
     .cfi_endproc
     .size context_jump, . - context_jump
 
+/*
+ * The stubs of functions of libraries that may not be loaded yet (lazy.c): 16 bytes each, a jump
+ * to where lazy_targets says, then what it says at first: find the function and go on there with
+ * the caller's registers as they were.
+ */
+    .set LAZY_STUBS, 512
+    .globl lazy_stubs
+    .balign 16
+    .type lazy_stubs, @function
+lazy_stubs:
+    .cfi_startproc
+    .set i, 0
+    .rept LAZY_STUBS
+    jmp *lazy_targets + 8 * i(%rip)
+    pushq $i
+    jmp lazy_enter
+    .balign 16
+    .set i, i + 1
+    .endr
+    .cfi_endproc
+    .size lazy_stubs, . - lazy_stubs
+
+    .type lazy_enter, @function
+lazy_enter:
+    .cfi_startproc
+    .cfi_def_cfa_offset 16
+    push %rbp
+    .cfi_def_cfa_offset 24
+    .cfi_rel_offset %rbp, 0
+    mov %rsp, %rbp
+    .cfi_def_cfa_register %rbp
+    push %rax
+    push %rdi
+    push %rsi
+    push %rdx
+    push %rcx
+    push %r8
+    push %r9
+    sub $128, %rsp
+    movups %xmm0, (%rsp)
+    movups %xmm1, 16(%rsp)
+    movups %xmm2, 32(%rsp)
+    movups %xmm3, 48(%rsp)
+    movups %xmm4, 64(%rsp)
+    movups %xmm5, 80(%rsp)
+    movups %xmm6, 96(%rsp)
+    movups %xmm7, 112(%rsp)
+    mov 8(%rbp), %edi
+    call lazy_find
+    mov %rax, %r11
+    movups (%rsp), %xmm0
+    movups 16(%rsp), %xmm1
+    movups 32(%rsp), %xmm2
+    movups 48(%rsp), %xmm3
+    movups 64(%rsp), %xmm4
+    movups 80(%rsp), %xmm5
+    movups 96(%rsp), %xmm6
+    movups 112(%rsp), %xmm7
+    add $128, %rsp
+    pop %r9
+    pop %r8
+    pop %rcx
+    pop %rdx
+    pop %rsi
+    pop %rdi
+    pop %rax
+    pop %rbp
+    .cfi_def_cfa %rsp, 16
+    add $8, %rsp
+    .cfi_def_cfa_offset 8
+    jmp *%r11
+    .cfi_endproc
+    .size lazy_enter, . - lazy_enter
+
     .section .note.GNU-stack, "", @progbits

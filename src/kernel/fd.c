@@ -244,21 +244,21 @@ void fd_put_host(struct proc *p, int at, int host)
 /* ---- opening and closing ---------------------------------------------------- */
 
 /* open() under the process's umask, also where the host's own takes more away. */
-static int open_host(const char *path, int flags, mode_t mode)
+static int open_host(int dir, const char *path, int flags, mode_t mode)
 {
     struct proc *p = self();
     int extra = O_CLOEXEC | O_NOCTTY, fd;
 
     mode &= ~p->umask;
     if (!(flags & O_CREAT) || !(mode & p->kernel->host_umask)) {
-        fd = openat(here(), path, flags | extra, mode);
+        fd = openat(dir, path, flags | extra, mode);
         return fd < 0 ? -errno : fd;
     }
     do {
-        fd = flags & O_EXCL ? -1 : openat(here(), path, (flags & ~O_CREAT) | extra);
+        fd = flags & O_EXCL ? -1 : openat(dir, path, (flags & ~O_CREAT) | extra);
         if (fd >= 0 || (!(flags & O_EXCL) && errno != ENOENT))
             break;
-        fd = openat(here(), path, flags | O_EXCL | extra, mode);
+        fd = openat(dir, path, flags | O_EXCL | extra, mode);
         if (fd >= 0)
             fchmod(fd, mode);
     } while (fd < 0 && errno == EEXIST && !(flags & O_EXCL));
@@ -276,7 +276,7 @@ int sys_open(const char *path, int flags, mode_t mode)
     if (host == 0 && at.entry)
         host = flags & O_ACCMODE ? -EROFS : archive_open(at.entry);
     else if (host == 0)
-        host = open_host(at.path, flags, mode);
+        host = open_host(at.dir, at.path, flags, mode);
     if (host < 0)
         return host;
     if (flags & O_APPEND || flags & O_PATH || fstat(host, &st) < 0 || !S_ISREG(st.st_mode))

@@ -113,7 +113,8 @@ struct vsigaction {
 /* ---- current directory (path.c): shared by the processes that inherited it - */
 struct cwd {
     _Atomic int refs;
-    int fd; /* O_PATH */
+    int fd;       /* O_PATH */
+    char *inside; /* it is in the archive, and no name leads anywhere from `fd`; or NULL */
 };
 
 /*
@@ -154,7 +155,8 @@ struct program {
     _Atomic int ninstances;
     int nown;                   /* the program and the libraries it names; the rest is dlopen's */
     struct program *next_idle;  /* kernel.idle_programs */
-    char *saved[MAX_INSTANCES]; /* data of the instances at the last fork (proc.c) */
+    bool old;                   /* there at the last look (rest.c) */
+    char *saved[MAX_INSTANCES]; /* mappings: data of the instances at the last fork (proc.c) */
     char *tls[MAX_INSTANCES];   /* blocks of modules that have thread-local variables */
     struct module *modules;     /* dlopen's handles (module.c) */
     char *stack;                /* STACK_SIZE bytes above a guard page */
@@ -207,6 +209,12 @@ struct proc {
         waited; /* signals that kick although blocked: sigwait() or a signalfd waits for them */
     int pdeathsig;
 
+    /* rest.c */
+    _Atomic unsigned waits; /* waits begun and ended: odd while it waits for descriptors */
+    _Atomic bool rest;      /* it shall, and was kicked to see this */
+    unsigned seen;          /* the timekeeper's: waits at the last look */
+    bool rested;            /* the timekeeper's: told to since then */
+
     /* setitimer(ITIMER_REAL) (timer.c), guarded by kernel.timer_lock */
     int64_t alarm_at_ns, alarm_interval_ns; /* CLOCK_MONOTONIC; 0: off */
 
@@ -216,6 +224,10 @@ struct proc {
     int nfds;                                /* no slot at or above it was ever used */
 
     struct cwd *cwd;
+    /* path.c: where the last name was looked for in vain, first of the directories that are bound
+     * there, or NULL; and its last part */
+    const struct bind *missed;
+    char missed_name[NAME_MAX + 1];
     mode_t umask;
     locale_t locale; /* what uselocale() gets on the carrier */
     struct localeset *localeset;
@@ -238,7 +250,10 @@ struct kernel {
     struct program *idle_programs; /* kernel.lock: ended, reset and ready to run again */
     char image_dir[PATH_MAX];      /* programs in this directory run inside */
     char lib_dir[PATH_MAX];        /* PostgreSQL's own libraries */
-    struct bind *binds;            /* path.c; constant once a process runs */
+    /* rest.c: when the timekeeper looks next, 0: never.  Read at each wait, seldom written, like
+     * what is around it. */
+    _Atomic int64_t look_at_ns;
+    struct bind *binds; /* path.c; constant once a process runs */
     pid_t stale_pid; /* kill() says ESRCH for it: left by a dead host (runtime/lock.c); 0: none */
     uid_t uid;       /* what processes are told they run as */
     gid_t gid;
@@ -316,6 +331,25 @@ void futex_wake(void *word, int n);
 int64_t now_ns(void);
 void timekeeper_start(struct kernel *k);
 void timekeeper_stop(struct kernel *k);
+void timekeeper_nudge(struct kernel *k);
+
+/* ---- rest.c --------------------------------------------------------------- */
+void rest_watch(struct kernel *k);   /* a look is to come */
+int64_t rest_look(struct kernel *k); /* the timekeeper's; when the next is due, 0: never */
+void rest(struct proc *p);           /* the running process gives back what it does not need */
+static inline void wait_begins(struct proc *p)
+{
+    if (!on_main_thread())
+        return;
+    atomic_store_explicit(&p->waits, p->waits + 1, memory_order_relaxed);
+    if (!atomic_load_explicit(&p->kernel->look_at_ns, memory_order_relaxed))
+        rest_watch(p->kernel);
+}
+static inline void wait_ends(struct proc *p)
+{
+    if (on_main_thread())
+        atomic_store_explicit(&p->waits, p->waits + 1, memory_order_relaxed);
+}
 
 /* ---- fd.c ---------------------------------------------------------------- */
 struct file *file_new(enum file_kind kind, int host, int flags); /* owns `host` */
@@ -353,7 +387,7 @@ struct cwd *cwd_ref(struct cwd *c);
 void cwd_put(struct cwd *c);
 struct cwd *cwd_open(const char *path);                       /* NULL and errno */
 void path_absolute(char *out, size_t size, const char *path); /* against the process's directory */
-int here(void); /* the process's directory, for the *at() calls */
+int here(void); /* the process's directory, for the *at() call that follows */
 /*
  * Where a name leads: path `path` from directory `dir`, or a file that calf carries.  A name below
  * the archive that it does not have may be in a directory bound there.  0 or -ENOENT.
@@ -365,6 +399,8 @@ struct place {
     char room[PATH_MAX];
 };
 int path_locate(const char *path, struct place *out);
+/* The directories bound where the last name was looked for, if it was not there; to be freed. */
+char *path_missed(void);
 /* realpath() for the running process, of an absolute path: 0 or -errno. */
 int path_real(const char *path, char out[PATH_MAX]);
 void dirs_close(struct program *g);
@@ -421,6 +457,8 @@ pid_t fork_child(struct proc **out); /* a child in the parent's likeness, parked
 int proc_prepare(struct proc *p, const char *path, char *const argv[], char *const envp[]);
 void proc_start(struct proc *p); /* after proc_prepare() */
 void proc_drop(struct proc *p);  /* instead of proc_start(): it never ran */
+bool programs_expire(
+    struct kernel *k); /* those kept since before the last look; are there others? */
 
 /*
  * Start a program from outside as the child of nobody.  fds[0..2] are host
@@ -484,9 +522,23 @@ void program_init(struct program *g);
 bool program_has_text(struct program *g, uintptr_t pc);
 void program_set_trap(struct program *g, bool set);
 void *library_symbol(const char *name); /* of a library that an image has brought into the host */
+void *host_library(const char *name);   /* its handle, or NULL: dlerror() says why */
+bool host_library_is_loaded(const char *name);
 /* 1: found, 0: unknown */
 int calls_resolve(struct program *g, const char *name, void *copy, void **addr, bool *per_process);
 void calls_trace_init(void);
 bool calls_library_is_inside(const char *soname);
+
+/* ---- lazy.c: libraries of the host that are loaded at a function's first call ------ */
+#define LAZY_STUBS 512 /* known to context_x86_64.S */
+bool lazy_library(const char *soname);
+/* The lazy library, named by the instance, that `name` would be found in; or NULL. */
+const char *lazy_home(const struct instance *in, const char *name);
+void *lazy_function(const char *library, const char *name); /* NULL: no more room */
+/* `copy` gets the value of the library's variable when the library comes. */
+void lazy_object(struct instance *in, const char *library, const char *name, void *copy,
+                 size_t size);
+void lazy_objects(const struct instance *relocated); /* do so; NULL: the rest may have changed */
+void lazy_forget(const struct instance *in);
 
 #endif

@@ -9,6 +9,8 @@
 #include "kernel.h"
 
 #define OPENSSL_SUPPRESS_DEPRECATED /* what PostgreSQL calls */
+#include <sys/random.h>
+
 #include <openssl/bio.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
@@ -79,4 +81,25 @@ DH *sys_PEM_read_DHparams(struct cfile *f, DH **out, pem_password_cb *ask, void 
 
     THEIRS(BIO_free)(bio);
     return dh;
+}
+
+/*
+ * Random bytes come from the system, which is where OpenSSL's generator gets its seed.  PostgreSQL
+ * wants a few at each start, and OpenSSL would begin with all of itself, 2.5 MB, to give them.
+ */
+int sys_RAND_bytes(unsigned char *buf, int size)
+{
+    for (int at = 0; at < size;) {
+        ssize_t n = getrandom(buf + at, size - at, 0);
+
+        if (n < 0 && errno != EINTR)
+            return 0;
+        at += n > 0 ? n : 0;
+    }
+    return 1;
+}
+
+int sys_RAND_status(void)
+{
+    return 1;
 }

@@ -46,6 +46,7 @@ struct misc {
     struct tm tm;
     char time_text[64];
     char error_text[256], signal_text[256];
+    char *missed_text; /* strerror()'s, of any length */
     struct passwd pw;
     struct group gr;
     char *pw_room, *gr_room;
@@ -70,6 +71,7 @@ void misc_destroy(struct misc *m)
     if (!m)
         return;
     tz_destroy(m->tz);
+    free(m->missed_text);
     free(m->pw_room);
     free(m->gr_room);
     free(m);
@@ -89,6 +91,7 @@ struct tz **tz_slot(void)
 
 char *sys_strtok(char *s, const char *delimiters);
 char *sys_strerror(int error);
+char *sys_strerror_r(int error, char *buf, size_t size);
 char *sys_strsignal(int sig);
 
 char *sys_strtok(char *s, const char *delimiters)
@@ -96,11 +99,29 @@ char *sys_strtok(char *s, const char *delimiters)
     return strtok_r(s, delimiters, &self()->prog->strtok_save);
 }
 
+/*
+ * PostgreSQL's message about a missing extension or library names its own directory; here it gets
+ * the others.  As glibc's it may answer with a text that is not in `buf`.
+ */
+char *sys_strerror_r(int error, char *buf, size_t size)
+{
+    struct misc *m = mine();
+    char *dirs = error == ENOENT ? path_missed() : NULL;
+
+    if (!dirs)
+        return strerror_r(error, buf, size);
+    free(m->missed_text);
+    if (asprintf(&m->missed_text, "%s; looked also in %s", strerror_r(error, buf, size), dirs) < 0)
+        m->missed_text = NULL;
+    free(dirs);
+    return m->missed_text ? m->missed_text : strerror_r(error, buf, size);
+}
+
 char *sys_strerror(int error)
 {
     struct misc *m = mine();
 
-    return strerror_r(error, m->error_text, sizeof(m->error_text));
+    return sys_strerror_r(error, m->error_text, sizeof(m->error_text));
 }
 
 char *sys_strsignal(int sig)

@@ -4,7 +4,7 @@
  * Images are opened once and kept while calf is loaded.  A library is inside (an
  * instance of its own for each process) when it is one of PostgreSQL's or keeps
  * process state (calls.def says which); every other library is the host's and
- * shared.
+ * shared, some of them loaded only when they are called (lazy.c).
  *
  * A symbol is looked for as the dynamic linker would: the program, the inside
  * libraries, the module itself, then calls.def in the place of libc, then the
@@ -17,6 +17,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
+#include <sys/mman.h>
 
 struct module {
     struct module *next;
@@ -96,8 +97,7 @@ out:
     return rc;
 }
 
-/* The host's handle for a library, or NULL: dlerror() says why. */
-static void *host_library(const char *name)
+void *host_library(const char *name)
 {
     struct host_library *l;
 
@@ -117,6 +117,17 @@ static void *host_library(const char *name)
     }
     pthread_mutex_unlock(&images_lock);
     return l ? l->handle : NULL;
+}
+
+bool host_library_is_loaded(const char *name)
+{
+    struct host_library *l;
+
+    pthread_mutex_lock(&images_lock);
+    for (l = host_libraries; l && strcmp(l->name, name) != 0; l = l->next)
+        ;
+    pthread_mutex_unlock(&images_lock);
+    return l != NULL;
 }
 
 void *library_symbol(const char *name)
@@ -148,15 +159,37 @@ static int host_library_path(const char *name, char *out, size_t size)
 static void *in_host_libraries(struct instance *in, const char *name)
 {
     for (int i = 0; i < in->nneeded; i++) {
+        const char *library = in->needed[i];
         void *handle, *addr;
 
-        if (calls_library_is_inside(in->needed[i]) || !(handle = host_library(in->needed[i])))
+        if (calls_library_is_inside(library) ||
+            (lazy_library(library) && !host_library_is_loaded(library)) ||
+            !(handle = host_library(library)))
             continue;
         addr = dlsym(handle, name);
         if (addr && addr != dlsym(host_library("libc.so.6"), name)) /* calls.def speaks for libc */
             return addr;
     }
     return NULL;
+}
+
+/* Of a library that is not loaded yet. */
+static void *in_lazy_library(struct program *g, struct instance *in, const char *name, void *copy,
+                             const struct symbol_answer *wanted)
+{
+    const char *library = lazy_home(in, name);
+    void *stub;
+
+    if (!library && g->main)
+        library = lazy_home(g->main, name);
+    if (!library)
+        return NULL;
+    if (copy) {
+        lazy_object(in, library, name, copy, wanted->size);
+        return copy;
+    }
+    stub = wanted->function ? lazy_function(library, name) : NULL;
+    return stub ? stub : host_library(library) ? dlsym(host_library(library), name) : NULL;
 }
 
 static int resolve(void *ctx, struct instance *in, const char *name, void *copy,
@@ -182,6 +215,8 @@ static int resolve(void *ctx, struct instance *in, const char *name, void *copy,
     addr = in_host_libraries(in, name);
     if (!addr && g->main)
         addr = in_host_libraries(g->main, name);
+    if (!addr)
+        addr = in_lazy_library(g, in, name, copy, out);
     out->addr = addr;
     return addr != NULL;
 inside:
@@ -235,6 +270,8 @@ static int load_needed(struct proc *p, struct program *g, struct instance *in, c
         struct stat st;
         int rc;
 
+        if (lazy_library(name))
+            continue;
         if (!calls_library_is_inside(name)) {
             if (!host_library(name)) {
                 snprintf(err, errsize, "%s needs %s: %s", in->image->path, name, dlerror());
@@ -255,6 +292,12 @@ static int load_needed(struct proc *p, struct program *g, struct instance *in, c
             return rc;
     }
     return 0;
+}
+
+static void unmap(struct instance *in)
+{
+    lazy_forget(in);
+    instance_unmap(in);
 }
 
 /* Maps, adds to the program, loads what it needs, relocates.  Constructors run later. */
@@ -293,9 +336,10 @@ static int load(struct proc *p, struct program *g, const char *path, bool main,
 
         atomic_store(&g->ninstances, at);
         while (n-- > at)
-            instance_unmap(g->list[n]);
+            unmap(g->list[n]);
         return rc;
     }
+    lazy_objects(in);
     announce_frames(in, "__register_frame");
     *out = in;
     return 0;
@@ -341,6 +385,7 @@ int program_load(struct proc *p, struct program *g, char *err, size_t errsize)
     }
     for (int i = 0; i < g->nown && rc == 0; i++)
         rc = instance_reset(g->list[i], resolve, g, err, errsize);
+    lazy_objects(NULL);
     return rc;
 }
 
@@ -351,8 +396,14 @@ void program_unload(struct program *g, int first)
 
     atomic_store(&g->ninstances, first);
     while (n-- > first) {
+        size_t size;
+
+        instance_data(g->list[n], &size);
+        if (g->saved[n])
+            munmap(g->saved[n], size + 1);
+        g->saved[n] = NULL;
         announce_frames(g->list[n], "__deregister_frame");
-        instance_unmap(g->list[n]);
+        unmap(g->list[n]);
     }
 }
 

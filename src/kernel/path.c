@@ -3,7 +3,7 @@
  *
  * Each process has a current directory of its own (`struct cwd`), held by an
  * O_PATH descriptor; the host's is never moved.  A path goes to the host's
- * *at() call with that descriptor.
+ * *at() call with that descriptor.  A directory of the archive is only a name.
  *
  * When the host runs as root, PostgreSQL would refuse to start, so processes
  * are told another uid, and files of root appear to belong to it: both
@@ -38,6 +38,18 @@ struct cwd *cwd_open(const char *path)
     return cwd_open_at(AT_FDCWD, path);
 }
 
+static struct cwd *cwd_open_inside(const struct archive_entry *e)
+{
+    char path[PATH_MAX];
+    struct cwd *c = calloc(1, sizeof(*c));
+
+    archive_path(e, path);
+    CHECK(c && (c->inside = strdup(path)));
+    c->fd = open("/dev/null", O_PATH | O_CLOEXEC); /* what is relative to it: ENOTDIR */
+    atomic_store(&c->refs, 1);
+    return c;
+}
+
 struct cwd *cwd_ref(struct cwd *c)
 {
     atomic_fetch_add(&c->refs, 1);
@@ -49,20 +61,28 @@ void cwd_put(struct cwd *c)
     if (!c || atomic_fetch_sub(&c->refs, 1) > 1)
         return;
     close(c->fd);
+    free(c->inside);
     free(c);
 }
 
+/* What was missed before is forgotten: another name is looked up now. */
 int here(void)
 {
-    return self()->cwd->fd;
+    struct proc *p = self();
+
+    p->missed = NULL;
+    return p->cwd->fd;
 }
 
 /* The directory's name now: it may have been moved.  Returns its length or -errno. */
 static ssize_t cwd_name(char *out, size_t size)
 {
+    const char *inside = self()->cwd->inside;
     char link[64];
     ssize_t n;
 
+    if (inside)
+        return snprintf(out, size, "%s", inside);
     snprintf(link, sizeof(link), "/proc/self/fd/%d", here());
     n = readlink(link, out, size - 1);
     if (n < 0)
@@ -112,23 +132,79 @@ void binds_free(struct kernel *k)
     }
 }
 
+static const char *last_part(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+
+    return slash ? slash + 1 : path;
+}
+
+/* If it is nowhere, where it was looked for is kept for strerror(). */
 static bool find_bound(const char *path, char out[PATH_MAX])
 {
-    for (struct bind *b = self()->kernel->binds; b; b = b->next)
-        if (strncmp(path, b->at, b->len) == 0 && path[b->len] == '/' && access(path, F_OK) < 0 &&
-            snprintf(out, PATH_MAX, "%s%s", b->dir, path + b->len) < PATH_MAX &&
+    struct proc *p = self();
+    const struct bind *first = NULL;
+
+    for (const struct bind *b = p->kernel->binds; b; b = b->next) {
+        if (strncmp(path, b->at, b->len) != 0 || path[b->len] != '/')
+            continue;
+        if (access(path, F_OK) == 0)
+            return false;
+        if (snprintf(out, PATH_MAX, "%s%s", b->dir, path + b->len) < PATH_MAX &&
             access(out, F_OK) == 0)
             return true;
+        first = first ? first : b;
+    }
+    p->missed = first;
+    if (first)
+        snprintf(p->missed_name, sizeof(p->missed_name), "%.*s", NAME_MAX, last_part(path));
     return false;
+}
+
+/*
+ * PostgreSQL looks for a library NAME as NAME.so in its directory, then as NAME in the current
+ * one, and tells only of the latter.
+ */
+static bool missed_before(const char *path)
+{
+    struct proc *p = self();
+    const char *name = last_part(path);
+    size_t n = strlen(name);
+
+    return p->missed && path[0] != '/' && strncmp(p->missed_name, name, n) == 0 &&
+           strcmp(p->missed_name + n, ".so") == 0;
+}
+
+char *path_missed(void)
+{
+    const struct bind *missed = self()->missed;
+    char *text;
+    size_t size;
+    FILE *f;
+
+    if (!missed)
+        return NULL;
+    f = open_memstream(&text, &size);
+    CHECK(f);
+    for (const struct bind *b = missed; b; b = b->next)
+        if (strcmp(b->at, missed->at) == 0)
+            fprintf(f, "%s%s", b == missed ? "" : ", ", b->dir);
+    CHECK(fclose(f) == 0);
+    return text;
 }
 
 int path_locate(const char *path, struct place *out)
 {
+    char abs[PATH_MAX * 2];
     bool inside;
 
-    out->dir = here();
+    out->dir = missed_before(path) ? self()->cwd->fd : here();
     out->path = path;
     out->entry = NULL;
+    if (path[0] != '/' && path[0] && self()->cwd->inside) {
+        path_absolute(abs, sizeof(abs), path);
+        path = abs;
+    }
     if (path[0] != '/' || (out->entry = archive_find(path, &inside)))
         return 0;
     if (find_bound(path, out->room))
@@ -161,11 +237,18 @@ void stat_for_process(struct stat *st)
 int sys_chdir(const char *path)
 {
     struct proc *p = self();
-    struct cwd *c = cwd_open_at(here(), path);
+    struct place at;
+    struct cwd *c;
+    int rc = path_locate(path, &at);
 
+    if (rc == 0 && at.entry && !S_ISDIR(at.entry->mode))
+        rc = -ENOTDIR;
+    if (rc < 0)
+        return rc;
+    c = at.entry ? cwd_open_inside(at.entry) : cwd_open_at(at.dir, at.path);
     if (!c)
         return -errno;
-    if (faccessat(c->fd, ".", X_OK, AT_EACCESS) < 0) {
+    if (!at.entry && faccessat(c->fd, ".", X_OK, AT_EACCESS) < 0) {
         cwd_put(c);
         return -EACCES;
     }

@@ -9,7 +9,9 @@
  * tells of the postmaster's death) wakes without a descriptor of its own.
  *
  * An epoll set is the host's, because all sessions watch that one pipe: a ppoll()
- * would queue on it anew for every wait, and they would fight for its lock.
+ * would queue on it anew for every wait, and they would fight for its lock.  It is made
+ * when it is needed: every backend has a set for its latch and that pipe alone, which most
+ * never wait for, and a hundred sessions are to fit into 1,024 descriptors.
  */
 #include "kernel.h"
 
@@ -23,15 +25,16 @@
 #define FEW 16          /* waited for without allocating */
 #define SIGNALFDS_MAX 4 /* in one epoll set; PostgreSQL has one */
 
-/* The signalfds of an epoll set; all else is in the host's set. */
+/* What of an epoll set is not in the host's set, whose descriptor is the file's `host`. */
 struct epoll_set {
-    pthread_mutex_t lock; /* guards all below */
-    int n;
+    pthread_mutex_t lock; /* guards all below, and that `host` is made once */
     struct watch {
         int fd;
         struct file *file; /* as registered: another one under this number is not meant */
         struct epoll_event event;
-    } list[SIGNALFDS_MAX];
+    } list[SIGNALFDS_MAX]; /* the signalfds */
+    int n;
+    struct watch pipe; /* a pipe that came first, while there is no host's set; file NULL: none */
 };
 
 void epoll_set_free(struct epoll_set *set)
@@ -39,17 +42,31 @@ void epoll_set_free(struct epoll_set *set)
     free(set);
 }
 
+/* The host's set of the file, or -errno. */
+static int host_set(struct file *f)
+{
+    struct epoll_set *set = f->epoll;
+    int rc;
+
+    if (f->host >= 0)
+        return f->host;
+    pthread_mutex_lock(&set->lock);
+    if (f->host < 0) {
+        f->host = epoll_create1(EPOLL_CLOEXEC);
+        if (f->host >= 0 && set->pipe.file && fd_get(set->pipe.fd) == set->pipe.file)
+            epoll_ctl(f->host, EPOLL_CTL_ADD, set->pipe.file->host, &set->pipe.event);
+    }
+    rc = f->host < 0 ? -errno : f->host;
+    pthread_mutex_unlock(&set->lock);
+    return rc;
+}
+
 static bool signal_ready(const struct proc *p, const struct file *f)
 {
     return f && f->kind == FILE_SIGNALFD && atomic_load(&p->pending) & f->sigmask;
 }
 
-/*
- * Waits until one of `n` files is ready; fds[i] has the events, files[i] (NULL: none) the
- * file.  timeout_ns < 0: for ever.  Returns how many have revents, or -EINTR when a signal
- * is to be delivered.
- */
-static int wait_files(struct pollfd *fds, struct file **files, int n, int64_t timeout_ns)
+static int wait_in_host(struct pollfd *fds, struct file **files, int n, int64_t timeout_ns)
 {
     struct proc *p = self();
     int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
@@ -58,6 +75,8 @@ static int wait_files(struct pollfd *fds, struct file **files, int n, int64_t ti
     for (int i = 0; i < n; i++) {
         bool is_signal = files[i] && files[i]->kind == FILE_SIGNALFD;
 
+        if (files[i] && files[i]->kind == FILE_EPOLL)
+            host_set(files[i]);
         fds[i].fd = !files[i] || is_signal ? -1 : files[i]->host;
         fds[i].revents = 0;
         if (is_signal && fds[i].events & POLLIN)
@@ -78,6 +97,8 @@ static int wait_files(struct pollfd *fds, struct file **files, int n, int64_t ti
             return -EINTR;
         if (rc < 0 && rc != -EINTR)
             return rc;
+        if (atomic_load(&p->rest))
+            rest(p);
         for (int i = 0; i < n; i++) {
             if (!signal_ready(p, files[i]) || !(fds[i].events & POLLIN))
                 continue;
@@ -88,6 +109,22 @@ static int wait_files(struct pollfd *fds, struct file **files, int n, int64_t ti
             continue; /* with what is ready now and the time that is left */
         return (rc > 0 ? rc : 0) + signals;
     }
+}
+
+/*
+ * Waits until one of `n` files is ready; fds[i] has the events, files[i] (NULL: none) the
+ * file.  timeout_ns < 0: for ever.  Returns how many have revents, or -EINTR when a signal
+ * is to be delivered.
+ */
+static int wait_files(struct pollfd *fds, struct file **files, int n, int64_t timeout_ns)
+{
+    struct proc *p = self();
+    int rc;
+
+    wait_begins(p);
+    rc = wait_in_host(fds, files, n, timeout_ns);
+    wait_ends(p);
+    return rc;
 }
 
 static int64_t to_ns(const struct timespec *ts)
@@ -198,15 +235,28 @@ int sys_select(int n, fd_set *in, fd_set *out, fd_set *ex, struct timeval *timeo
 
 int sys_epoll_create1(int flags)
 {
-    int host = epoll_create1(EPOLL_CLOEXEC);
-    struct file *f;
+    struct file *f = file_new(FILE_EPOLL, -1, flags & EPOLL_CLOEXEC ? O_CLOEXEC : 0);
 
-    if (host < 0)
-        return -errno;
-    f = file_new(FILE_EPOLL, host, flags & EPOLL_CLOEXEC ? O_CLOEXEC : 0);
     CHECK((f->epoll = calloc(1, sizeof(*f->epoll))));
     pthread_mutex_init(&f->epoll->lock, NULL);
     return fd_install(f, 0, (flags & EPOLL_CLOEXEC) != 0);
+}
+
+/* Keeps the first pipe of a set for later; false: it is something else. */
+static bool keep_pipe(struct file *f, int fd, struct file *file, const struct epoll_event *event)
+{
+    struct epoll_set *set = f->epoll;
+    struct stat st;
+    bool kept;
+
+    if (file->kind != FILE_HOST || fstat(file->host, &st) < 0 || !S_ISFIFO(st.st_mode))
+        return false;
+    pthread_mutex_lock(&set->lock);
+    kept = f->host < 0 && !set->pipe.file;
+    if (kept)
+        set->pipe = (struct watch){fd, file, *event};
+    pthread_mutex_unlock(&set->lock);
+    return kept;
 }
 
 int sys_epoll_create(int size)
@@ -243,6 +293,7 @@ static int watch_signals(struct epoll_set *set, int op, int fd, struct file *fil
 int sys_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
 {
     struct file *f = fd_get(epfd), *file = fd_get(fd);
+    int host;
 
     if (!f || !file)
         return -EBADF;
@@ -250,7 +301,12 @@ int sys_epoll_ctl(int epfd, int op, int fd, struct epoll_event *event)
         return -EINVAL;
     if (file->kind == FILE_SIGNALFD)
         return watch_signals(f->epoll, op, fd, file, event);
-    return epoll_ctl(f->host, op, file->host, event) < 0 ? -errno : 0;
+    if (op == EPOLL_CTL_ADD && keep_pipe(f, fd, file, event))
+        return 0;
+    host = host_set(f);
+    if (host < 0)
+        return host;
+    return epoll_ctl(host, op, file->host, event) < 0 ? -errno : 0;
 }
 
 /* Puts the set's signalfds with a pending signal into `events`; *wanted: the signals they watch. */
@@ -279,16 +335,14 @@ static int ready_signals(struct proc *p, struct epoll_set *set, struct epoll_eve
     return n;
 }
 
-int sys_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+static int wait_epoll(struct proc *p, struct file *f, struct epoll_event *events, int max,
+                      int timeout_ms)
 {
-    struct proc *p = self();
-    struct file *f = fd_get(epfd);
     int64_t deadline = timeout_ms > 0 ? now_ns() + timeout_ms * 1000000LL : 0;
+    int host = host_set(f);
 
-    if (!f)
-        return -EBADF;
-    if (f->kind != FILE_EPOLL || max <= 0)
-        return -EINVAL;
+    if (host < 0)
+        return host;
     for (;;) {
         uint64_t wanted;
         int rc, n = ready_signals(p, f->epoll, events, max, &wanted);
@@ -296,22 +350,40 @@ int sys_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms
         if (n == max)
             return n;
         if (p->forked_from && n == 0 && timeout_ms != 0 &&
-            poll(&(struct pollfd){f->host, POLLIN, 0}, 1, 0) == 0)
+            poll(&(struct pollfd){host, POLLIN, 0}, 1, 0) == 0)
             fork_window_refuse_wait(p);
         atomic_store(&p->waited, n ? 0 : wanted);
-        rc = (int)block(SYS_epoll_wait, f->host, (long)(events + n), max - n, n ? 0 : timeout_ms, 0,
-                        0);
+        rc =
+            (int)block(SYS_epoll_wait, host, (long)(events + n), max - n, n ? 0 : timeout_ms, 0, 0);
         atomic_store(&p->waited, 0);
         if (rc == -EINTR && deliverable(p))
             return -EINTR;
         if (rc >= 0 || rc != -EINTR)
             return rc < 0 && n == 0 ? rc : n + (rc > 0 ? rc : 0);
+        if (atomic_load(&p->rest))
+            rest(p);
         if (deadline) { /* with what is ready now and the time that is left */
             int64_t left = deadline - now_ns();
 
             timeout_ms = left > 0 ? (int)((left + 999999) / 1000000) : 0;
         }
     }
+}
+
+int sys_epoll_wait(int epfd, struct epoll_event *events, int max, int timeout_ms)
+{
+    struct proc *p = self();
+    struct file *f = fd_get(epfd);
+    int rc;
+
+    if (!f)
+        return -EBADF;
+    if (f->kind != FILE_EPOLL || max <= 0)
+        return -EINVAL;
+    wait_begins(p);
+    rc = wait_epoll(p, f, events, max, timeout_ms);
+    wait_ends(p);
+    return rc;
 }
 
 /* ---- signalfd ------------------------------------------------------------------------- */

@@ -26,7 +26,7 @@
 
 #define CARRIER_STACK (256UL << 10)
 #define FAULT_STACK (32UL << 10)
-#define IDLE_PROGRAMS 4         /* kept for reuse by a kernel */
+#define IDLE_PROGRAMS 4         /* kept for reuse by a kernel, until it is quiet (rest.c) */
 #define IDLE_STACK (64UL << 10) /* of their stacks */
 #define GO_RUN 1
 #define GO_LEAVE 2
@@ -167,6 +167,18 @@ static struct exitfn *exitfns_copy(const struct exitfn *e)
     return first;
 }
 
+/* memcpy() that writes no zeros where there are some: what was never touched stays so. */
+static void copy_pages(char *to, const char *from, size_t size)
+{
+    for (size_t at = 0, n; at < size; at += n) {
+        n = size - at < 4096 ? size - at : 4096;
+        if (from[at] != 0 || memcmp(from + at, from + at + 1, n - 1) != 0)
+            memcpy(to + at, from + at, n);
+        else if (to[at] != 0 || memcmp(to + at, to + at + 1, n - 1) != 0)
+            memset(to + at, 0, n);
+    }
+}
+
 /* The child has left the parent's stack (by exec or exit): the parent goes on. */
 static _Noreturn void resume_parent(struct proc *parent)
 {
@@ -179,8 +191,9 @@ static _Noreturn void resume_parent(struct proc *parent)
         size_t size;
         char *data = instance_data(parent->prog->list[i], &size);
 
-        memcpy(data, parent->prog->saved[i], size);
+        copy_pages(data, parent->prog->saved[i], size);
     }
+    lazy_objects(NULL);
     fork_return(carrier_stack(), s->frame, s->stack, s->stack_size);
 }
 
@@ -228,8 +241,6 @@ static void program_free(struct program *g)
         return;
     program_clean(g);
     program_unload(g, 0);
-    for (int i = 0; i < MAX_INSTANCES; i++)
-        free(g->saved[i]);
     if (g->stack)
         munmap(g->stack - 4096, STACK_SIZE + 4096);
     free(g->exe);
@@ -254,12 +265,38 @@ static void program_retire(struct kernel *k, struct program *g)
     for (struct program *i = k->idle_programs; i; i = i->next_idle)
         n++;
     if (n < IDLE_PROGRAMS) {
+        g->old = false;
         g->next_idle = k->idle_programs;
         k->idle_programs = g;
         g = NULL;
     }
     pthread_mutex_unlock(&k->lock);
     program_free(g);
+}
+
+bool programs_expire(struct kernel *k)
+{
+    struct program *gone = NULL, *g, **at = &k->idle_programs;
+    bool others;
+
+    pthread_mutex_lock(&k->lock);
+    while ((g = *at)) {
+        if (!g->old) {
+            g->old = true;
+            at = &g->next_idle;
+            continue;
+        }
+        *at = g->next_idle;
+        g->next_idle = gone;
+        gone = g;
+    }
+    others = k->idle_programs;
+    pthread_mutex_unlock(&k->lock);
+    while ((g = gone)) {
+        gone = g->next_idle;
+        program_free(g);
+    }
+    return others;
 }
 
 /* A program for the image at `path`: an idle one, or an empty one. */
@@ -448,9 +485,12 @@ long fork_begin(void *frame)
         size_t size;
         char *data = instance_data(g->list[i], &size);
 
-        if (!g->saved[i]) /* kept: a postmaster forks all its life */
-            CHECK((g->saved[i] = malloc(size + 1)));
-        memcpy(g->saved[i], data, size);
+        if (!g->saved[i]) { /* kept: a postmaster forks all its life */
+            g->saved[i] =
+                mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+            CHECK(g->saved[i] != MAP_FAILED);
+        }
+        copy_pages(g->saved[i], data, size);
     }
     s->exitfns = exitfns_copy(g->exitfns);
     parent->forksave = s;
@@ -559,16 +599,16 @@ int proc_prepare(struct proc *p, const char *path, char *const argv[], char *con
     int rc;
 
     path_absolute(abs, sizeof(abs), path);
-    rc = sys_access(abs, X_OK);
-    if (rc < 0)
-        return rc;
     snprintf(inside, sizeof(inside), "%s", path);
-    rc = shell_inside(p->kernel, inside, &argv, &memory);
-    if (rc == 0 && !command_is_inside(p->kernel, abs, inside)) {
-        rc = spawn_outside(p, abs, argv, envp);
-        if (rc == 0)
-            exec_reset(p);
-        goto out;
+    rc = shell_inside(p->kernel, inside, &argv, &memory); /* which needs no shell to be there */
+    if (rc == 0) {
+        rc = sys_access(abs, X_OK);
+        if (rc == 0 && !command_is_inside(p->kernel, abs, inside)) {
+            rc = spawn_outside(p, abs, argv, envp);
+            if (rc == 0)
+                exec_reset(p);
+            goto out;
+        }
     }
     if (rc < 0)
         goto out;

@@ -1,9 +1,9 @@
 /*
  * timer.c - the timekeeper of a kernel: setitimer() and sleeping
  *
- * One thread per kernel sleeps until the nearest alarm of any process.  Timers
- * are deadlines in the process, not timers of the host, so they do not care
- * which thread carries it.
+ * One thread per kernel sleeps until the nearest alarm of any process, or the
+ * next look at what may rest (rest.c).  Timers are deadlines in the process, not
+ * timers of the host, so they do not care which thread carries it.
  */
 #include "kernel.h"
 
@@ -17,7 +17,7 @@ int64_t now_ns(void)
     return ts.tv_sec * 1000000000LL + ts.tv_nsec;
 }
 
-static void nudge(struct kernel *k)
+void timekeeper_nudge(struct kernel *k)
 {
     atomic_fetch_add(&k->timer_seq, 1);
     futex_wake(&k->timer_seq, 1);
@@ -55,7 +55,7 @@ static void *timekeeper(void *arg)
     pthread_setname_np(pthread_self(), "calf-timer");
     for (;;) {
         unsigned seq = atomic_load(&k->timer_seq);
-        int64_t next;
+        int64_t next, look;
         struct timespec ts;
 
         pthread_mutex_lock(&k->timer_lock);
@@ -63,7 +63,10 @@ static void *timekeeper(void *arg)
         pthread_mutex_unlock(&k->timer_lock);
         if (stop)
             return NULL;
+        look = rest_look(k);
         next = fire_due(k);
+        if (look && (!next || look < next))
+            next = look;
         ts = (struct timespec){next / 1000000000, next % 1000000000};
         syscall(SYS_futex, &k->timer_seq, 9 | 128, seq, next ? &ts : NULL, NULL, ~0U);
     }
@@ -86,7 +89,7 @@ void timekeeper_stop(struct kernel *k)
     pthread_mutex_lock(&k->timer_lock);
     k->timer_stop = true;
     pthread_mutex_unlock(&k->timer_lock);
-    nudge(k);
+    timekeeper_nudge(k);
     pthread_join(k->timekeeper, NULL);
 }
 
@@ -126,7 +129,7 @@ int sys_setitimer(int which, const struct itimerval *new, struct itimerval *old)
     sooner = value && (!k->timer_next_ns || p->alarm_at_ns < k->timer_next_ns);
     pthread_mutex_unlock(&k->timer_lock);
     if (sooner) /* else the timekeeper wakes early enough and finds it */
-        nudge(k);
+        timekeeper_nudge(k);
     return 0;
 }
 

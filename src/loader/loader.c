@@ -31,6 +31,7 @@
 #define SLOT_TRIES 8
 #endif
 #define SLOT_GRAIN (1UL << 20)
+#define TLS_MAX (64UL << 20)
 #define PAGE_DOWN(x) ((x) & ~(PAGE - 1))
 #define PAGE_UP(x) (((x) + PAGE - 1) & ~(PAGE - 1))
 
@@ -72,6 +73,8 @@ static int check_segments(struct image *im, uint64_t file_size, char *err, size_
         if (ph->p_flags & PF_W) {
             if (!im->data_off)
                 im->data_off = PAGE_DOWN(ph->p_vaddr);
+            else if (PAGE_DOWN(ph->p_vaddr) > im->span)
+                im->data_holes = true;
         } else if (im->data_off) {
             return fail(err, size, ENOEXEC, "image %s has read-only segments after its data",
                         im->path);
@@ -130,7 +133,7 @@ int image_open(int fd, const char *path, struct image **out, char *err, size_t e
     }
     rc = check_segments(im, st.st_size, err, errsize);
     im->slot_offset = atomic_fetch_add(&offset, (im->span + SLOT_GRAIN - 1) & ~(SLOT_GRAIN - 1)) %
-                          (ARCH_SLOT_SIZE - (im->span & (ARCH_SLOT_SIZE - 1)) - PAGE) &
+                          (ARCH_SLOT_SIZE - (im->span & (ARCH_SLOT_SIZE - 1))) &
                       ~(SLOT_GRAIN - 1);
 out:
     if (rc < 0)
@@ -152,12 +155,60 @@ void image_close(struct image *im)
     free(im);
 }
 
-/* [addr, addr + size) of the image's own addresses, as a pointer, or NULL. */
+/* How many bytes from `addr`, one of the image's own addresses, can be read. */
+static size_t readable(const struct image *im, Elf64_Addr addr)
+{
+    for (int i = 0; i < im->ehdr.e_phnum; i++) {
+        const Elf64_Phdr *ph = &im->phdr[i];
+
+        if (ph->p_type == PT_LOAD && ph->p_flags & PF_R && addr >= ph->p_vaddr &&
+            addr - ph->p_vaddr < ph->p_memsz)
+            return ph->p_memsz - (addr - ph->p_vaddr);
+    }
+    return 0;
+}
+
+/* [addr, addr + size) as a pointer, or NULL. */
 static void *at(struct instance *in, Elf64_Addr addr, size_t size)
 {
-    if (addr > in->image->span || size > in->image->span - addr)
-        return NULL;
-    return in->base + addr;
+    return size <= readable(in->image, addr) ? in->base + addr : NULL;
+}
+
+/* The same for a table of what is aligned like pointers; an absent one is empty. */
+static void *table(struct instance *in, Elf64_Addr addr, size_t size)
+{
+    return size == 0 ? in->base : addr % sizeof(uint64_t) == 0 ? at(in, addr, size) : NULL;
+}
+
+/* May a word at `addr` be written by a relocation? */
+static bool is_data(const struct image *im, Elf64_Addr addr)
+{
+    return addr >= im->data_off && addr < im->span && im->span - addr >= sizeof(uint64_t);
+}
+
+static bool is_text(const struct image *im, Elf64_Addr addr)
+{
+    return addr >= im->text_lo && addr < im->text_hi;
+}
+
+/* The tables by which instance_symbol() finds names.  False: they lead out of what can be read. */
+static bool parse_hashes(struct instance *in, Elf64_Addr gnu, Elf64_Addr sysv)
+{
+    const struct image *im = in->image;
+    const uint32_t *h;
+
+    if (gnu) {
+        h = in->gnu_hash = table(in, gnu, 4 * sizeof(*h));
+        in->hash_words = readable(im, gnu) / sizeof(*h);
+        /* words: a header, bloom words of 64 bits, buckets, chains */
+        if (!h || h[3] > 31 || 4 + 2 * (uint64_t)h[2] + h[0] > in->hash_words)
+            return false;
+    } else if (sysv) {
+        h = in->sysv_hash = table(in, sysv, 2 * sizeof(*h));
+        if (!h || 2 + (uint64_t)h[0] + h[1] > readable(im, sysv) / sizeof(*h) || h[1] > in->nsym)
+            return false;
+    }
+    return true;
 }
 
 static int parse_dynamic(struct instance *in, char *err, size_t errsize)
@@ -166,7 +217,7 @@ static int parse_dynamic(struct instance *in, char *err, size_t errsize)
     size_t max = 0, pltrelsz = 0, relasz = 0, relrsz = 0, n = 0;
     Elf64_Addr sym = 0, str = 0, rela = 0, jmprel = 0, relr = 0, gnu = 0, sysv = 0;
     Elf64_Addr init = 0, fini = 0, init_array = 0, fini_array = 0;
-    Elf64_Xword soname = 0, needed[32];
+    Elf64_Xword soname = 0, needed[32] = {0};
 
     for (int i = 0; i < in->image->ehdr.e_phnum; i++)
         if (in->image->phdr[i].p_type == PT_DYNAMIC)
@@ -208,23 +259,20 @@ static int parse_dynamic(struct instance *in, char *err, size_t errsize)
     in->njmprel = pltrelsz / sizeof(Elf64_Rela);
     in->nrelr = relrsz / sizeof(uint64_t);
     in->str = at(in, str, in->strsz);
-    in->sym = at(in, sym, sizeof(Elf64_Sym));
-    in->rela = at(in, rela, relasz);
-    in->jmprel = at(in, jmprel, pltrelsz);
-    in->relr = at(in, relr, relrsz);
-    in->gnu_hash = gnu ? at(in, gnu, 4 * sizeof(uint32_t)) : NULL;
-    in->sysv_hash = sysv ? at(in, sysv, 2 * sizeof(uint32_t)) : NULL;
-    in->init_array = init_array ? at(in, init_array, in->ninit * sizeof(void *)) : NULL;
-    in->fini_array = fini_array ? at(in, fini_array, in->nfini * sizeof(void *)) : NULL;
-    in->init = init ? (void (*)(void))at(in, init, 1) : NULL;
-    in->fini = fini ? (void (*)(void))at(in, fini, 1) : NULL;
-    if (!in->init_array)
-        in->ninit = 0;
-    if (!in->fini_array)
-        in->nfini = 0;
+    in->sym = table(in, sym, sizeof(Elf64_Sym));
+    in->nsym = readable(in->image, sym) / sizeof(Elf64_Sym);
+    in->rela = table(in, rela, relasz);
+    in->jmprel = table(in, jmprel, pltrelsz);
+    in->relr = table(in, relr, relrsz);
+    in->init_array = table(in, init_array, in->ninit * sizeof(void *));
+    in->fini_array = table(in, fini_array, in->nfini * sizeof(void *));
     if (n == max || !sym || !in->sym || !str || !in->str || !in->strsz ||
-        in->str[in->strsz - 1] != '\0' || !in->rela || !in->jmprel || !in->relr)
+        in->str[in->strsz - 1] != '\0' || !in->rela || !in->jmprel || !in->relr ||
+        !in->init_array || !in->fini_array || (init && !is_text(in->image, init)) ||
+        (fini && !is_text(in->image, fini)) || !parse_hashes(in, gnu, sysv))
         return fail(err, errsize, ENOEXEC, "image %s is damaged: dynamic section", in->image->path);
+    in->init = init ? (void (*)(void))(in->base + init) : NULL;
+    in->fini = fini ? (void (*)(void))(in->base + fini) : NULL;
     for (int i = 0; i < in->nneeded; i++) {
         if (needed[i] >= in->strsz)
             return fail(err, errsize, ENOEXEC, "image %s is damaged: library names",
@@ -301,6 +349,12 @@ static char *reserve(struct image *im)
     return mem == MAP_FAILED ? NULL : mem;
 }
 
+static bool tls_is_possible(const struct instance *in)
+{
+    return in->tls_init && in->tls_filesz <= in->tls_size && in->tls_size <= TLS_MAX &&
+           in->tls_align <= PAGE && (in->tls_align & (in->tls_align - 1)) == 0;
+}
+
 int instance_map(struct image *im, struct instance **out, char *err, size_t errsize)
 {
     struct instance *in = calloc(1, sizeof(*in));
@@ -316,13 +370,18 @@ int instance_map(struct image *im, struct instance **out, char *err, size_t errs
         rc = fail(err, errsize, ENOMEM, "no address space for image %s", im->path);
         goto out;
     }
+    if (im->data_holes &&
+        mprotect(in->base + im->data_off, im->span - im->data_off, PROT_READ | PROT_WRITE) < 0) {
+        rc = fail(err, errsize, errno, "map image %s: %s", im->path, strerror(errno));
+        goto out;
+    }
     for (int i = 0; i < im->ehdr.e_phnum; i++) {
         const Elf64_Phdr *ph = &im->phdr[i];
         char *from, *file_end, *map_end, *end;
         int prot;
 
         if (ph->p_type == PT_DYNAMIC)
-            in->dynamic = at(in, ph->p_vaddr, ph->p_memsz);
+            in->dynamic = table(in, ph->p_vaddr, ph->p_memsz);
         if (ph->p_type == PT_GNU_EH_FRAME)
             eh_frame_hdr = at(in, ph->p_vaddr, 8);
         if (ph->p_type == PT_TLS) {
@@ -337,11 +396,10 @@ int instance_map(struct image *im, struct instance **out, char *err, size_t errs
                (ph->p_flags & PF_X ? PROT_EXEC : 0);
         from = in->base + PAGE_DOWN(ph->p_vaddr);
         file_end = in->base + ph->p_vaddr + ph->p_filesz;
-        map_end = in->base + PAGE_UP(ph->p_vaddr + ph->p_filesz);
+        map_end = ph->p_filesz ? in->base + PAGE_UP(ph->p_vaddr + ph->p_filesz) : from;
         end = in->base + PAGE_UP(ph->p_vaddr + ph->p_memsz);
-        if (map_end > from && ph->p_filesz > 0 &&
-            mmap(from, map_end - from, prot, MAP_PRIVATE | MAP_FIXED, im->fd,
-                 PAGE_DOWN(ph->p_offset)) == MAP_FAILED) {
+        if (map_end > from && mmap(from, map_end - from, prot, MAP_PRIVATE | MAP_FIXED, im->fd,
+                                   PAGE_DOWN(ph->p_offset)) == MAP_FAILED) {
             rc = fail(err, errsize, errno, "map image %s: %s", im->path, strerror(errno));
             goto out;
         }
@@ -355,8 +413,8 @@ int instance_map(struct image *im, struct instance **out, char *err, size_t errs
     }
     /* version 1, then how the address of .eh_frame is given: here 4 bytes from its own place */
     if (eh_frame_hdr && eh_frame_hdr[0] == 1 && eh_frame_hdr[1] == 0x1b)
-        in->eh_frame = eh_frame_hdr + 4 + *(int32_t *)(eh_frame_hdr + 4);
-    if (!in->dynamic || (in->tls_size && !in->tls_init)) {
+        in->eh_frame = at(in, eh_frame_hdr - in->base + 4 + *(int32_t *)(eh_frame_hdr + 4), 4);
+    if (!in->dynamic || (in->tls_size && !tls_is_possible(in))) {
         rc = fail(err, errsize, ENOEXEC, "image %s is damaged: dynamic or TLS segment", im->path);
         goto out;
     }
@@ -397,11 +455,10 @@ int instance_set_executable(struct instance *in, bool yes)
 {
     for (int i = 0; i < in->image->ehdr.e_phnum; i++) {
         const Elf64_Phdr *ph = &in->image->phdr[i];
-        char *from = in->base + PAGE_DOWN(ph->p_vaddr);
+        uint64_t from = PAGE_DOWN(ph->p_vaddr), end = PAGE_UP(ph->p_vaddr + ph->p_memsz);
 
         if (ph->p_type == PT_LOAD && ph->p_flags & PF_X &&
-            mprotect(from, in->base + PAGE_UP(ph->p_vaddr + ph->p_memsz) - from,
-                     PROT_READ | (yes ? PROT_EXEC : 0)) < 0)
+            mprotect(in->base + from, end - from, PROT_READ | (yes ? PROT_EXEC : 0)) < 0)
             return -errno;
     }
     return 0;
@@ -428,15 +485,16 @@ static const Elf64_Sym *lookup_gnu(struct instance *in, const char *name)
     i = buckets[hash % nbuckets];
     if (i < symoffset)
         return NULL;
-    for (;; i++) {
+    for (; i < in->nsym && &chain[i - symoffset] < h + in->hash_words; i++) {
         uint32_t ch = chain[i - symoffset];
 
         if ((ch | 1) == (hash | 1) && in->sym[i].st_name < in->strsz &&
             strcmp(in->str + in->sym[i].st_name, name) == 0)
             return &in->sym[i];
         if (ch & 1)
-            return NULL;
+            break;
     }
+    return NULL;
 }
 
 static const Elf64_Sym *lookup_sysv(struct instance *in, const char *name)
@@ -452,7 +510,8 @@ static const Elf64_Sym *lookup_sysv(struct instance *in, const char *name)
     }
     if (!h[0])
         return NULL;
-    for (uint32_t i = h[2 + hash % h[0]]; i; i = h[2 + h[0] + i])
+    for (uint32_t i = h[2 + hash % h[0]], n = 0; i && i < h[1] && n < h[1];
+         i = h[2 + h[0] + i], n++)
         if (in->sym[i].st_name < in->strsz && strcmp(in->str + in->sym[i].st_name, name) == 0)
             return &in->sym[i];
     return NULL;
@@ -472,12 +531,17 @@ void *instance_symbol(struct instance *in, const char *name, size_t *size, bool 
         *is_tls = ELF64_ST_TYPE(s->st_info) == STT_TLS;
     if (ELF64_ST_TYPE(s->st_info) == STT_TLS)
         return (void *)s->st_value;
+    if (s->st_value > in->image->span ||
+        (ELF64_ST_TYPE(s->st_info) == STT_GNU_IFUNC && !is_text(in->image, s->st_value)))
+        return NULL;
     if (ELF64_ST_TYPE(s->st_info) == STT_GNU_IFUNC)
         return ((void *(*)(void))(in->base + s->st_value))();
     return in->base + s->st_value;
 }
 
 /* ---- relocation ---------------------------------------------------------- */
+
+typedef uint64_t word __attribute__((aligned(1))); /* what is relocated may be packed */
 
 struct reloc_run {
     struct instance *in;
@@ -493,13 +557,11 @@ static int find(struct reloc_run *run, uint32_t index, void *copy, struct symbol
     struct instance *in = run->in;
     struct image *im = in->image;
     const Elf64_Sym *s = &in->sym[index];
-    const char *name;
+    const char *name = in->str + s->st_name;
 
-    if (!at(in, (const char *)s - in->base, sizeof(*s)) || s->st_name >= in->strsz)
-        return fail(run->err, run->errsize, ENOEXEC, "image %s is damaged: symbol %u", im->path,
-                    index);
-    name = in->str + s->st_name;
-    *out = (struct symbol_answer){0};
+    *out = (struct symbol_answer){.function = ELF64_ST_TYPE(s->st_info) == STT_FUNC &&
+                                              ELF64_ST_BIND(s->st_info) == STB_GLOBAL,
+                                  .size = s->st_size};
     if (!copy && index < im->nbound && im->bound[index]) {
         out->addr = im->bound[index];
         return out->addr != ABSENT;
@@ -519,21 +581,34 @@ static int find(struct reloc_run *run, uint32_t index, void *copy, struct symbol
                 name);
 }
 
+static int damaged(const struct instance *in, char *err, size_t errsize)
+{
+    return fail(err, errsize, ENOEXEC, "image %s is damaged: relocation", in->image->path);
+}
+
 static int relocate_one(struct reloc_run *run, const Elf64_Rela *r)
 {
     struct instance *in = run->in;
-    uint64_t *where = at(in, r->r_offset, sizeof(uint64_t));
+    word *where;
     uint32_t type = ELF64_R_TYPE(r->r_info), index = ELF64_R_SYM(r->r_info);
     struct symbol_answer a = {0};
     int rc;
 
-    if (!where)
-        return fail(run->err, run->errsize, ENOEXEC, "image %s is damaged: relocation",
-                    in->image->path);
+    if (type == ARCH_R_NONE)
+        return 0;
+    if (!is_data(in->image, r->r_offset))
+        return damaged(run->in, run->err, run->errsize);
+    where = (word *)(in->base + r->r_offset);
+    if (index >= in->nsym || in->sym[index].st_name >= in->strsz)
+        return fail(run->err, run->errsize, ENOEXEC, "image %s is damaged: symbol %u",
+                    in->image->path, index);
     switch (type) {
-    case ARCH_R_NONE: return 0;
     case ARCH_R_RELATIVE: *where = (uint64_t)in->base + r->r_addend; return 0;
-    case ARCH_R_IRELATIVE: *where = ((uint64_t(*)(void))(in->base + r->r_addend))(); return 0;
+    case ARCH_R_IRELATIVE:
+        if (!is_text(in->image, r->r_addend))
+            return damaged(run->in, run->err, run->errsize);
+        *where = ((uint64_t(*)(void))(in->base + r->r_addend))();
+        return 0;
     case ARCH_R_ABSOLUTE:
     case ARCH_R_GLOB_DAT:
     case ARCH_R_JUMP_SLOT:
@@ -545,6 +620,8 @@ static int relocate_one(struct reloc_run *run, const Elf64_Rela *r)
     case ARCH_R_COPY: {
         size_t size = in->sym[index].st_size;
 
+        if (size > in->image->span - r->r_offset)
+            return damaged(run->in, run->err, run->errsize);
         rc = find(run, index, where, &a);
         if (rc <= 0)
             return rc;
@@ -585,25 +662,25 @@ static int relocate_one(struct reloc_run *run, const Elf64_Rela *r)
 }
 
 /* DT_RELR: an address, then bitmaps of the 63 words that follow it. */
-static void relocate_relr(struct instance *in, size_t from)
+static int relocate_relr(struct instance *in, size_t from, char *err, size_t errsize)
 {
-    uint64_t *where = NULL, *first = (uint64_t *)(in->base + from);
+    Elf64_Addr next = 0;
 
     for (size_t i = 0; i < in->nrelr; i++) {
-        uint64_t entry = in->relr[i];
+        uint64_t entry = in->relr[i], bits = entry & 1 ? entry >> 1 : 1;
+        Elf64_Addr where = entry & 1 ? next : entry;
 
-        if (!(entry & 1)) {
-            where = (uint64_t *)(in->base + entry);
-            if (where >= first)
-                *where += (uint64_t)in->base;
-            where++;
-            continue;
+        next = where + (entry & 1 ? 63 : 1) * sizeof(uint64_t);
+        for (; bits; bits >>= 1, where += sizeof(uint64_t)) {
+            if (!(bits & 1))
+                continue;
+            if (!is_data(in->image, where))
+                return damaged(in, err, errsize);
+            if (where >= from)
+                *(word *)(in->base + where) += (uint64_t)in->base;
         }
-        for (int bit = 1; bit < 64; bit++)
-            if (entry >> bit & 1 && &where[bit - 1] >= first)
-                where[bit - 1] += (uint64_t)in->base;
-        where += 63;
     }
+    return 0;
 }
 
 /* Applies what lies at or above `from`. */
@@ -612,14 +689,17 @@ static int relocate_from(struct instance *in, size_t from, resolver resolve, voi
 {
     struct reloc_run run = {in, resolve, ctx, err, errsize};
     const Elf64_Rela *r = in->rela, *end = r + in->nrela;
-    uint64_t base = (uint64_t)in->base, span = in->image->span;
-    int rc;
+    uint64_t base = (uint64_t)in->base;
+    int rc = relocate_relr(in, from, err, errsize);
+
+    if (rc < 0)
+        return rc;
 
     for (; r < end; r++) {
         if (r->r_offset < from)
             continue;
-        if (ELF64_R_TYPE(r->r_info) == ARCH_R_RELATIVE && r->r_offset <= span - sizeof(uint64_t)) {
-            *(uint64_t *)(base + r->r_offset) = base + r->r_addend; /* nearly all of them */
+        if (ELF64_R_TYPE(r->r_info) == ARCH_R_RELATIVE && is_data(in->image, r->r_offset)) {
+            *(word *)(base + r->r_offset) = base + r->r_addend; /* nearly all of them */
             continue;
         }
         if ((rc = relocate_one(&run, r)) < 0)
@@ -634,14 +714,24 @@ static int relocate_from(struct instance *in, size_t from, resolver resolve, voi
 int instance_relocate(struct instance *in, resolver resolve, void *ctx, char *err, size_t errsize)
 {
     struct image *im = in->image;
-    int rc;
+    int rc = relocate_from(in, 0, resolve, ctx, err, errsize);
 
-    relocate_relr(in, 0);
-    rc = relocate_from(in, 0, resolve, ctx, err, errsize);
     if (rc == 0 && im->relro_end > im->data_off &&
         mprotect(in->base + im->data_off, im->relro_end - im->data_off, PROT_READ) < 0)
         rc = fail(err, errsize, errno, "protect image %s: %s", im->path, strerror(errno));
     return rc;
+}
+
+int instance_write(struct instance *in, void *to, const void *from, size_t size)
+{
+    struct image *im = in->image;
+    bool constant = (char *)to < in->base + im->relro_end;
+    size_t length = im->relro_end - im->data_off;
+
+    if (constant && mprotect(in->base + im->data_off, length, PROT_READ | PROT_WRITE) < 0)
+        return -errno;
+    memcpy(to, from, size);
+    return constant && mprotect(in->base + im->data_off, length, PROT_READ) < 0 ? -errno : 0;
 }
 
 int instance_reset(struct instance *in, resolver resolve, void *ctx, char *err, size_t errsize)
@@ -651,7 +741,8 @@ int instance_reset(struct instance *in, resolver resolve, void *ctx, char *err, 
         file = im->data_file ? im->data_file_size - ((uintptr_t)im->data_file & (PAGE - 1)) : 0;
     char *data = instance_data(in, &size);
 
-    memcpy(data, im->data_file, file);
+    if (file)
+        memcpy(data, im->data_file, file);
     /* reading a page that was never written costs no memory, writing zeros to it would */
     for (size_t at = file; at < size; at += PAGE - at % PAGE) {
         size_t n = size - at < PAGE - at % PAGE ? size - at : PAGE - at % PAGE;
@@ -659,6 +750,5 @@ int instance_reset(struct instance *in, resolver resolve, void *ctx, char *err, 
         if (data[at] != 0 || memcmp(data + at, data + at + 1, n - 1) != 0)
             memset(data + at, 0, n);
     }
-    relocate_relr(in, im->relro_end);
     return relocate_from(in, im->relro_end, resolve, ctx, err, errsize);
 }

@@ -35,6 +35,7 @@ struct image {
     _Atomic unsigned next_slot;
     size_t span;      /* bytes of address space of one instance, whole pages */
     size_t data_off;  /* first writable page; [data_off, span) is private to an instance */
+    bool data_holes;  /* between its segments there are pages that belong to none */
     size_t relro_end; /* [data_off, relro_end) is constant after relocation */
     uintptr_t text_lo, text_hi; /* executable part, relative to the base */
     void **bound;               /* by symbol index: answers that are the same for every instance */
@@ -50,7 +51,9 @@ struct instance {
     const Elf64_Sym *sym;
     const char *str;
     size_t strsz;
+    size_t nsym; /* at most: how many fit there */
     const uint32_t *gnu_hash, *sysv_hash;
+    size_t hash_words; /* of gnu_hash, at most */
     const Elf64_Rela *rela, *jmprel;
     const uint64_t *relr;
     size_t nrela, njmprel, nrelr;
@@ -70,8 +73,9 @@ struct instance {
 };
 
 struct symbol_answer {
+    bool function; /* in: the importer only wants to call it, and needs it */
     void *addr;
-    size_t size;      /* of an object, for COPY; 0: as the importer says */
+    size_t size;      /* of an object, for COPY; in: as the importer says, 0: still so */
     bool per_process; /* false: may be reused for every instance of the image */
     size_t tls_id;    /* for DTPMOD64 against another module */
 };
@@ -95,6 +99,8 @@ int instance_relocate(struct instance *in, resolver resolve, void *ctx, char *er
  * so the resolver's per-process answers must still hold.
  */
 int instance_reset(struct instance *in, resolver resolve, void *ctx, char *err, size_t errsize);
+/* Change data of a relocated instance, which may be write-protected.  0 or -errno. */
+int instance_write(struct instance *in, void *to, const void *from, size_t size);
 void *instance_symbol(struct instance *in, const char *name, size_t *size, bool *is_tls);
 /* The part of the instance that a running program changes. */
 char *instance_data(struct instance *in, size_t *size);

@@ -88,15 +88,36 @@ static bool is_stock_server(const struct pidfile *pf)
     return strcmp(name, "postgres") == 0 || strcmp(name, "postmaster") == 0;
 }
 
-/* LOCK_EX; 0 or -errno. */
-static int lock_exclusive(int fd)
+/* A killed process is a zombie while its other threads still end, and with them what it held. */
+static bool is_dying(const char *dir)
+{
+    char path[64], state = 0;
+    struct pidfile pf;
+    FILE *f;
+
+    if (!read_pidfile(dir, &pf))
+        return false;
+    snprintf(path, sizeof(path), "/proc/%d/stat", pf.pid);
+    f = fopen(path, "re");
+    if (f && fscanf(f, "%*d (%*[^)]) %c", &state) != 1)
+        state = 0;
+    if (f)
+        fclose(f);
+    return state == 'Z' || state == 'X';
+}
+
+/* LOCK_EX; 0 or -errno.  Waits for who only asks, and for who is ending. */
+static int lock_exclusive(int fd, const char *dir)
 {
     for (int tries = 0; flock(fd, LOCK_EX | LOCK_NB) < 0; tries++) {
         struct timespec ms = {0, 1000000};
+        int why = errno;
+        bool asked = why == EWOULDBLOCK && flock(fd, LOCK_SH | LOCK_NB) == 0;
 
-        if (errno != EWOULDBLOCK || tries == 1000 || flock(fd, LOCK_SH | LOCK_NB) < 0)
-            return -errno;
-        flock(fd, LOCK_UN);
+        if (asked)
+            flock(fd, LOCK_UN);
+        if (why != EWOULDBLOCK || tries == 10000 || (!asked && !is_dying(dir)))
+            return -why;
         nanosleep(&ms, NULL);
     }
     return 0;
@@ -131,7 +152,7 @@ int lock_directory(const char *dir, pid_t *stale, struct calf_error *err)
     if (fd < 0)
         return fail(err, CALF_ACCESS, "cannot open the data directory %s: %s", dir,
                     strerror(errno));
-    why = -lock_exclusive(fd);
+    why = -lock_exclusive(fd, dir);
     if (why) {
         close(fd);
         if (why != EWOULDBLOCK)

@@ -6,7 +6,8 @@
 # it; what they connect to is `host=calf:`, inside their own process.
 set -u
 cd "$(dirname "$0")/../.."
-lib=$PWD/build/libcalf.so
+. tests/built.sh
+lib=$lib/libcalf.so
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/calf-dropin.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
 mkdir "$scratch/lib"
@@ -49,11 +50,11 @@ debian_psql() {
 check "Debian's psql" debian_psql
 
 dump() {
-    "${with[@]}" build/pg17/pgsql/bin/pg_dump "host=calf:$scratch/data" >"$scratch/dump.sql"
+    "${with[@]}" "$pgsql"/bin/pg_dump "host=calf:$scratch/data" >"$scratch/dump.sql"
     grep -q 'COPY public.t' "$scratch/dump.sql"
-    "${with[@]}" build/pg17/pgsql/bin/pg_dump -Fc -f "$scratch/dump.custom" "host=calf:$scratch/data"
+    "${with[@]}" "$pgsql"/bin/pg_dump -Fc -f "$scratch/dump.custom" "host=calf:$scratch/data"
     rm -rf "$scratch/other"
-    "${with[@]}" build/pg17/pgsql/bin/pg_restore -d "host=calf:$scratch/other" "$scratch/dump.custom"
+    "${with[@]}" "$pgsql"/bin/pg_restore -d "host=calf:$scratch/other" "$scratch/dump.custom"
     [ "$(psql "host=calf:$scratch/other" -c 'select n from t')" = 42 ]
 }
 check 'pg_dump and pg_restore' dump
@@ -132,7 +133,7 @@ check 'php-pgsql and PDO' php_pgsql link # PHP loads its modules with RTLD_DEEPB
 # Every function of libpq is there under its name, and nothing of ours beside calf.h's.
 symbols() {
     nm -D --defined-only --format=posix "$lib" | cut -d ' ' -f 1 | grep -v '^libcalf' | sort >"$scratch/has"
-    { nm -D --defined-only --format=posix build/pg17/pgsql/lib/libpq.so.5 | cut -d ' ' -f 1
+    { nm -D --defined-only --format=posix "$pgsql"/lib/libpq.so.5 | cut -d ' ' -f 1
       grep -oE '\bcalf_[a-z_]+\(' include/calf.h | tr -d '(' ; } | sort -u >"$scratch/wants"
     diff "$scratch/wants" "$scratch/has"
 }

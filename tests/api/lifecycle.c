@@ -40,7 +40,8 @@ static void wrong_use(const char *dir)
     CHECK(calf_close((calf_db *)0x123456789, CALF_FAST, &err) == CALF_MISUSE && *err.text);
     CHECK(calf_healthy(NULL) == 0 && !calf_dsn(NULL) && !calf_uri(NULL) && !calf_directory(NULL));
     CHECK(calf_listen(NULL, dir, &err) == CALF_MISUSE);
-    CHECK(calf_run(NULL, (char *[]){"psql", NULL}, NULL, &code, &err) == CALF_MISUSE);
+    CHECK(calf_run((calf_db *)dir, (char *[]){"psql", NULL}, NULL, &code, &err) == CALF_MISUSE);
+    CHECK(calf_run(NULL, NULL, NULL, &code, &err) == CALF_MISUSE);
     CHECK(calf_open(NULL, NULL, &db, NULL) == CALF_OK); /* err may be NULL */
     CHECK(calf_close(db, 7, &err) == CALF_MISUSE && calf_healthy(db));
     CHECK(calf_run(db, NULL, NULL, NULL, &err) == CALF_MISUSE);

@@ -2,7 +2,8 @@
 # node.sh DIR - bindings/node with what npm installs for it, in build/bindings/node; DIR is for its data
 set -eu
 cd "$(dirname "$0")/../.."
-export CALF_LIBRARY=$PWD/build/libcalf.so NOTES=$1/notes
+. tests/built.sh
+export CALF_LIBRARY=$lib/libcalf.so NOTES=$1/notes
 mkdir -p build/bindings
 rm -rf build/bindings/node/{test,example}
 cp -r bindings/node build/bindings

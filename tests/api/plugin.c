@@ -55,12 +55,13 @@ static void *small(void *dir)
 
 int main(int argc, char **argv)
 {
+    const char *name = getenv("CALF_LIBRARY");
     pthread_attr_t attr;
     pthread_t thread;
 
     CHECK(argc == 2 && setenv("PLUGIN_TEST", "yes", 1) == 0 && environ);
     CHECK(!dlsym(RTLD_DEFAULT, "calf_open")); /* else this program is linked to it */
-    lib = dlopen("build/libcalf.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+    lib = dlopen(name ? name : "build/libcalf.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
     CHECK(lib);
     CHECK(pthread_attr_init(&attr) == 0 && pthread_attr_setstacksize(&attr, SMALL_STACK) == 0);
     CHECK(pthread_create(&thread, &attr, small, argv[1]) == 0);

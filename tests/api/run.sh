@@ -3,6 +3,8 @@
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
 cd "$here/../.."
+. tests/built.sh
+export CALF_LIBRARY=$lib/libcalf.so
 passed=0 failed=0
 scratch=$(mktemp -d "${TMPDIR:-/tmp}/calf-api.XXXXXX") || exit 1
 trap 'rm -rf "$scratch"' EXIT
@@ -25,20 +27,20 @@ try() { # try NAME COMMAND...
     rm -rf "${scratch:?}/$name"
 }
 
-[ $# -gt 0 ] || set -- lifecycle options listen wire snapshot guest signals plugin threads cycles
+[ $# -gt 0 ] || set -- lifecycle options listen look wire snapshot guest signals plugin threads cycles
 for name in "$@"; do
-    try "$name" "build/tests/api/$name" "$scratch/$name"
+    try "$name" "$programs/tests/api/$name" "$scratch/$name"
 done
-for example in build/examples/*; do
+for example in "$programs"/examples/*; do
     try "example_${example##*/}" "$example" "$scratch/example_${example##*/}/data"
 done
-try bindings_python env PYTHONDONTWRITEBYTECODE=1 CALF_LIBRARY="$PWD/build/libcalf.so" PYTHONPATH=bindings/python \
+try bindings_python env PYTHONDONTWRITEBYTECODE=1 PYTHONPATH=bindings/python \
     /usr/bin/python3 -m pytest -q -p no:cacheprovider bindings/python/tests
 try bindings_node "$here/node.sh" "$scratch/bindings_node"
 try bindings_go env -C bindings/go GOCACHE="$PWD/build/bindings/go" GOPROXY=off \
-    CGO_CFLAGS="-I$PWD/include -I$PWD/build/pg17/pgsql/include" CGO_LDFLAGS="-L$PWD/build -Wl,-rpath,$PWD/build" \
+    CGO_CFLAGS="-I$PWD/include -I$pgsql/include" CGO_LDFLAGS="-L$lib -Wl,-rpath,$lib" \
     go test -count=1
-try bindings_rust env -C bindings/rust CALF_LIB_DIR="$PWD/build" LD_LIBRARY_PATH="$PWD/build" \
+try bindings_rust env -C bindings/rust CALF_LIB_DIR="$lib" LD_LIBRARY_PATH="$lib" \
     CARGO_TARGET_DIR="$PWD/build/bindings/rust" \
     bash -c 'cargo test --offline --locked && cargo run --offline --locked --example hello'
 "$here/dropin.sh" >"$scratch/dropin.log" 2>&1

@@ -6,6 +6,7 @@
  */
 #include "api_test.h"
 
+#include <pg_config.h>
 #include <pthread.h>
 
 #define WRITERS 4
@@ -133,7 +134,7 @@ static void stock_opens(const char *copy)
     CHECK(mkdtemp(dir) && chmod(dir, 0711) == 0);
     snprintf(to, sizeof(to), "%s/data", dir);
     CHECK(calf_clone(copy, to, &err) == CALF_OK && exists(to, "backup_label"));
-    CHECK(realpath(pg ? pg : "build/pg17/pgsql", root));
+    CHECK(realpath(pg ? pg : "build/pg" PG_MAJORVERSION "/pgsql", root));
     setenv("dir", dir, 1);
     setenv("pg", root, 1);
     CHECK(system(command) == 0);

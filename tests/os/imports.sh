@@ -12,12 +12,15 @@ trap 'rm -f "$allowed"' EXIT
     undefined $(find "$install" -type f \( -path '*/bin/*' -o -name '*.so*' \))
     printf '%s\n' printf fprintf snprintf vsnprintf __tls_get_addr
 } | sort -u >"$allowed"
-rc=0
+passed=0 failed=0
 for file in "$@"; do
     extra=$(undefined "$file" | comm -23 - "$allowed")
     if [ -n "$extra" ]; then
-        echo "$(basename "$file"): PostgreSQL does not import:" $extra
-        rc=1
+        echo "FAILED $(basename "$file"): PostgreSQL does not import:" $extra
+        failed=$((failed + 1))
+    else
+        passed=$((passed + 1))
     fi
 done
-exit $rc
+echo "$passed passed, $failed failed"
+[ $failed = 0 ]

@@ -2,6 +2,8 @@
 #
 # debs.sh - Debian's prebuilt extension modules work in calf's PostgreSQL of the same version
 #
+# They are found by CALF_EXTENSION_PATH, in unpacked packages; calf carries the rest.
+#
 # hll (C), pg_cron (background workers, libpq) and PostGIS (C++, exceptions,
 # GEOS, PROJ, SFCGAL, GDAL), as this Debian's PostgreSQL 15 has them.
 
@@ -9,7 +11,7 @@ set -u
 export PG_MAJOR=15
 here=$(cd "$(dirname "$0")" && pwd)
 "$here/../../pg/debs.sh" 15 postgresql-15-hll postgresql-15-cron postgresql-15-postgis-3 || exit 1
-export CALF_PG=$here/../../build/pg15/pgsql-debs STOCK_PG=$here/../../build/pg15/pgsql-debs
+export CALF_EXTENSION_PATH=$here/../../build/pg15/debs/root STOCK_PG=$here/../../build/pg15/pgsql-debs
 # shellcheck source=tests/server/lib.sh
 . "$here/../server/lib.sh"
 deadline=130 # pg_cron's shortest interval is a minute

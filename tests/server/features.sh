@@ -378,7 +378,7 @@ tls() {
     is 'select ssl from pg_stat_ssl where pid = pg_backend_pid()' t "$conn ssl_max_protocol_version=TLSv1.2"
     fails sql 'select 1' "${conn/ca.crt/me.crt}" 2>"$scratch/message"
     grep -q 'certificate verify failed' "$scratch/message"
-    sql 'create extension dblink' -h "$socket" -p "$tls_port"
+    sql 'create extension dblink'
     [ -n "${CALF_SERVE:-}" ] || # libpq inside: the names are the client program's
         [ "$("$calf" psql "$scratch/home/other" -XAtq -c "\\c '$conn'" -c 'select ssl from pg_stat_ssl where pid = pg_backend_pid()')" = t ]
     stop_server

@@ -43,8 +43,13 @@ cycle() {
 # What the process holds when no session is left, as: KiB descriptors threads mappings
 holds() {
     until_true is_alone
+    until_true keeps_nothing
     awk '/^Rss:/ { rss = $2 } END { printf "%d ", rss }' "/proc/$server/smaps_rollup"
     echo "$(ls "/proc/$server/fd" | wc -l) $(ls "/proc/$server/task" | wc -l) $(wc -l <"/proc/$server/maps")"
+}
+# No programs for reuse: there are as many images as processes
+keeps_nothing() {
+    [ "$(grep -c ' 00000000 .*[:/]postgres' "/proc/$server/maps")" = "$(grep -lx postgres "/proc/$server/task"/*/comm | wc -l)" ]
 }
 is_alone() { [ "$(ls "/proc/$server/task" | wc -l)" = "$idle_threads" ]; }
 
@@ -54,6 +59,7 @@ idle_threads=$(ls "/proc/$server/task" | wc -l)
 
 grows() {
     local clients=$1 before after rss0 fd0 th0 map0 rss fd th map
+    cycle 4 200 # so many ended programs are kept for reuse
     cycle "$clients" 200
     before=$(holds)
     cycle "$clients" "$cycles"

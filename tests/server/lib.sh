@@ -10,13 +10,11 @@
 # waited for, and everything it writes is below $scratch, so that one trap cleans up.
 # Nothing here waits for a time, only for facts with a deadline.
 
-repo=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
-major=${PG_MAJOR:-17}
+# shellcheck source=tests/built.sh
+. "$(dirname "${BASH_SOURCE[0]}")/../built.sh"
 objects=$repo/build/pg$major/objects
 source=$repo/build/pg$major/src
-pgsql=$repo/build/pg$major/pgsql
 bin=$pgsql/bin
-calf=${CALF:-$repo/build/calf}
 deadline=60 # seconds for anything that should take one
 
 # A caller's settings are not part of a test.
@@ -44,6 +42,8 @@ socket=$(mktemp -d /tmp/calf.XXXXXX) || exit 2 # short: a socket's path has at m
 chmod 755 "$scratch"
 chmod 777 "$socket"
 export PGHOST=$socket
+export XDG_DATA_HOME=$scratch/xdg # where calf looks when no directory is named
+unset CALF_DATA
 : >"$scratch/servers"
 trap cleanup EXIT
 trap 'exit 130' INT

@@ -13,10 +13,11 @@ if [ -n "${CALF_SERVE:-}" ]; then
     finish
 fi
 data=$scratch/data
-inside() { timeout "$deadline" "$calf" run "$data" "$@"; }
+inside() { timeout "$deadline" "$calf" run "$1" "$data" -- "${@:2}"; }
 psql_inside() { timeout "$deadline" "$calf" psql "$data" -XAtq "$@"; }
 code() { local rc=0; "$@" || rc=$?; echo "$rc"; }
 cd "$scratch" || exit 1
+psql_inside -c 'select 1' >/dev/null || exit 1 # makes the directory
 
 versions() {
     local program
@@ -47,6 +48,17 @@ psql_input() {
     printf 'select repeat($$x$$, 1000) from generate_series(1, 20000);' | psql_inside | wc -c | grep -qx 20020000
 }
 check 'psql reads pipes and files and runs outside commands' psql_input
+
+carried_directory() { # PostgreSQL 15's programs go there to find out where they are
+    local share
+    share=$(realpath "$calf")/share
+    [ "$(psql_inside -c "\\cd $share" -c 'create temp table w (t text)' -c '\copy w from tsearch_data/english.stop' \
+        -c '\cd ./tsearch_data' -c '\copy w from ../tsearch_data/english.stop' -c 'select count(*) from w')" = 254 ]
+    psql_inside -c "\\cd $share/tsearch_data/english.stop" 2>&1 | grep -q 'Not a directory'
+    psql_inside -c "\\cd $share/nowhere" 2>&1 | grep -q 'No such file or directory'
+    [ "$(psql_inside -c "\\cd $share" -c "\\cd $scratch" -c '\! pwd')" = "$scratch" ]
+}
+check 'a directory that calf carries can be the current one' carried_directory
 
 exit_codes() {
     [ "$(code psql_inside -c 'select 1' 2>&1 | tail -n 1)" = 0 ]
@@ -82,12 +94,12 @@ check 'pg_dump gives what the native one gives, and pg_restore takes it' dump
 # zlib reads and writes descriptors itself; 5 is one of the host's that no program may reach.
 gzip_streams() {
     local base
-    timeout "$deadline" "$calf" run "$data" pg_dump -Z 5 >"$scratch/dump.gz" 5>"$scratch/victim"
+    timeout "$deadline" "$calf" run pg_dump "$data" -Z 5 >"$scratch/dump.gz" 5>"$scratch/victim"
     gunzip -c "$scratch/dump.gz" | grep -v 'restrict ' | diff - <(grep -v 'restrict ' "$scratch/native.sql")
     inside pg_dump -Fd -Z gzip:9 -f "$scratch/gz.dir"
     gunzip -t "$scratch"/gz.dir/*.dat.gz
     inside pg_restore -f - "$scratch/gz.dir" | grep -c 'COPY public' | grep -qx 4
-    timeout "$deadline" "$calf" run "$data" pg_basebackup -Ft -z -X fetch -c fast -D - \
+    timeout "$deadline" "$calf" run pg_basebackup "$data" -Ft -z -X fetch -c fast -D - \
         >"$scratch/base.tar.gz" 5>"$scratch/victim"
     base=$(tar -tzf "$scratch/base.tar.gz")
     grep -qx PG_VERSION <<<"$base"
@@ -100,7 +112,7 @@ maintenance() {
     inside reindexdb --all
     inside pg_amcheck --install-missing --all
     inside dropdb two
-    inside pg_controldata -D "$data" | grep -q 'Database cluster state: *in production'
+    inside pg_controldata -D "$data" | grep -q 'Database cluster state: *shut down'
     set -- "$data"/pg_wal/0*
     inside pg_waldump -n 10 "$1" >/dev/null
 }
@@ -126,7 +138,7 @@ refuses_fork() {
 check 'pg_dump -j fails, and does no harm' refuses_fork
 
 interrupted() {
-    env --default-signal=INT "$calf" run "$data" pgbench -n -T 1000 >"$scratch/out" 2>&1 &
+    env --default-signal=INT "$calf" run pgbench "$data" -n -T 1000 >"$scratch/out" 2>&1 &
     until_true test -e "$data/postmaster.pid"
     kill -INT $!
     until_true is_gone $!

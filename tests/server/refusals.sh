@@ -334,7 +334,6 @@ misuse() {
     shift
     refused 2 "$scratch/cluster" "$word" "$calf" "$@"
 }
-check 'no directory' misuse 'directory' serve
 check 'an unknown command' misuse 'dance' dance "$scratch/cluster"
 check 'an unknown option' misuse '--dance' serve "$scratch/cluster" --dance
 check 'an option without its value' misuse '--socket' serve "$scratch/cluster" --socket

@@ -79,14 +79,16 @@ check '100 sessions write to many tables and to temporary ones' writes_many
 
 too_many() {
     : >"$log"
-    client pgbench -n -S -c 120 -j 2 -T 3 >/dev/null &
+    until_sql "select count(*) from pg_stat_activity where backend_type = 'client backend'" 1
+    client pgbench -n -S -c 120 -j 2 -T 5 -P 1 >/dev/null 2>"$scratch/progress" &
     local load=$!
-    until_true said_full 2>/dev/null
+    until_true grep -q progress: "$scratch/progress" # all are connected; who asks for it takes a place
+    fails sql 'select 1' 2>"$scratch/full"
+    grep 'too many clients' "$scratch/full"
     wait $load || :
     is 'select 1' 1
     quiet
 }
-said_full() { ! sql 'select 1' >"$scratch/full" 2>&1 && grep -q 'too many clients' "$scratch/full"; }
 check 'the session after the last is refused, and then all is well' too_many
 
 stop_server

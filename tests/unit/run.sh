@@ -10,7 +10,7 @@ for t in tests/unit/*_test.c; do
     # shellcheck disable=SC2046 # words
     if gcc -std=gnu11 -D_GNU_SOURCE -Wall -Wextra -Werror -O1 -g -fsanitize=address,undefined \
            -o "build/tests/unit/$name" "$t" $(sed -n 's/^ \* with: //p' "$t" | tr ' ' '\n' | sed 's#.*#src/kernel/&.c#') \
-           -lcrypto -lzstd -pthread &&
+           -lcrypto -l:libzstd.a -pthread &&
        out=$(timeout 300 "build/tests/unit/$name" 2>&1); then
         echo "ok $name"
     else

@@ -12,12 +12,14 @@
 Everything here is a thin layer over calf.h, which is the manual: results, threads, errors by name.
 """
 
+import atexit
 import ctypes
+import itertools
 import os
 
-__all__ = ["open", "Database", "Error", "version"]
+__all__ = ["open", "clone", "data_dir", "features", "version", "Database", "Wire", "Error"]
 
-MISUSE, HELD, FOREIGN, MAJOR, ACCESS, INSTALL, FAILED, SYSTEM = range(1, 9)
+MISUSE, HELD, FOREIGN, MAJOR, ACCESS, INSTALL, FAILED, SYSTEM, ENDED = range(1, 10)
 DURABLE, RELAXED, NONE = range(3)
 FAST, SMART, IMMEDIATE = range(3)
 
@@ -36,6 +38,9 @@ class _Error(ctypes.Structure):
     _fields_ = [("code", ctypes.c_int), ("text", ctypes.c_char * 1024)]
 
 
+_Log = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_char_p)
+
+
 class _Options(ctypes.Structure):
     _fields_ = [
         ("size", ctypes.c_size_t),
@@ -45,18 +50,37 @@ class _Options(ctypes.Structure):
         ("encoding", ctypes.c_char_p),
         ("locale", ctypes.c_char_p),
         ("no_checksums", ctypes.c_int),
+        ("superuser", ctypes.c_char_p),
+        ("icu_locale", ctypes.c_char_p),
+        ("log", _Log),
+        ("log_context", ctypes.c_void_p),
+        ("linger_ms", ctypes.c_int),
+        ("extension_path", ctypes.c_char_p),
     ]
 
 
+_pointer, _text, _int, _size = ctypes.c_void_p, ctypes.c_char_p, ctypes.c_int, ctypes.c_size_t
 _lib = _load()
-for _name in ("calf_dsn", "calf_uri", "calf_directory", "calf_version"):
-    getattr(_lib, _name).restype = ctypes.c_char_p
-for _name in ("calf_dsn", "calf_uri", "calf_directory", "calf_healthy"):
-    getattr(_lib, _name).argtypes = [ctypes.c_void_p]
-_lib.calf_close.argtypes = [ctypes.c_void_p, ctypes.c_int, ctypes.c_void_p]
-_lib.calf_listen.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-_lib.calf_unlisten.argtypes = [ctypes.c_void_p, ctypes.c_char_p, ctypes.c_void_p]
-_lib.calf_run.argtypes = [ctypes.c_void_p] + [ctypes.c_void_p] * 4
+for _name, _result, *_arguments in (
+    ("calf_open", _int, _text, _pointer, _pointer, _pointer),
+    ("calf_close", _int, _pointer, _int, _pointer),
+    ("calf_healthy", _int, _pointer),
+    ("calf_dsn", _text, _pointer),
+    ("calf_uri", _text, _pointer),
+    ("calf_directory", _text, _pointer),
+    ("calf_version", _text),
+    ("calf_features", ctypes.POINTER(_text)),
+    ("calf_listen", _int, _pointer, _text, _pointer),
+    ("calf_unlisten", _int, _pointer, _text, _pointer),
+    ("calf_run", _int, _pointer, _pointer, _pointer, _pointer, _pointer),
+    ("calf_snapshot", _int, _pointer, _text, _pointer),
+    ("calf_clone", _int, _text, _text, _pointer),
+    ("calf_wire_open", _int, _pointer, _pointer, _pointer),
+    ("calf_wire_exchange", _int, _pointer, _text, _pointer, _pointer, _pointer, _int, _pointer),
+    ("calf_wire_close", _int, _pointer, _pointer),
+    ("calf_data_dir", _int, _text, _text, _pointer, _size, _pointer),
+):
+    getattr(_lib, _name).restype, getattr(_lib, _name).argtypes = _result, _arguments
 
 
 class Error(Exception):
@@ -67,13 +91,66 @@ class Error(Exception):
         self.code = code
 
 
-def _check(code, err):
-    if code != 0:
-        raise Error(code, os.fsdecode(err.text))
+def _call(function, *arguments):
+    """A function of calf.h whose last argument is the error."""
+    err = _Error()
+    if function(*arguments, ctypes.byref(err)) != 0:
+        raise Error(err.code, os.fsdecode(err.text))
+
+
+def _encode(value):
+    return None if value is None else os.fsencode(value)
+
+
+def _decode(value):
+    return None if value is None else os.fsdecode(value)
 
 
 def version():
     return _lib.calf_version().decode()
+
+
+def features():
+    """The optional parts that were built into PostgreSQL: ["icu", "openssl" ...]."""
+    return [name.decode() for name in itertools.takewhile(bool, _lib.calf_features())]
+
+
+def data_dir(organisation, application):
+    """The directory for an application's own data, not created."""
+    buf = ctypes.create_string_buffer(4096)
+    _call(_lib.calf_data_dir, _encode(organisation), _encode(application), buf, len(buf))
+    return os.fsdecode(buf.value)
+
+
+def clone(source, target):
+    """Copy a closed data directory."""
+    _call(_lib.calf_clone, _encode(source), _encode(target))
+
+
+class Wire:
+    """The bytes of one session, of PostgreSQL's protocol; one thread at a time."""
+
+    def __init__(self, database):
+        self._handle = ctypes.c_void_p()
+        _call(_lib.calf_wire_open, database._handle, ctypes.byref(self._handle))
+
+    def exchange(self, data=b"", room=65536, timeout_ms=-1):
+        """Send and receive: how many bytes of `data` were taken, and the bytes that came."""
+        taken, came = ctypes.c_size_t(len(data)), ctypes.c_size_t(room)
+        out = ctypes.create_string_buffer(room)
+        _call(_lib.calf_wire_exchange, self._handle, bytes(data), ctypes.byref(taken), out,
+              ctypes.byref(came), timeout_ms)
+        return taken.value, out.raw[:came.value]
+
+    def close(self):
+        handle, self._handle = self._handle, None
+        _call(_lib.calf_wire_close, handle)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *exc):
+        self.close()
 
 
 class Database:
@@ -81,24 +158,21 @@ class Database:
 
     def __init__(self, handle):
         self._handle = handle
-
-    def _text(self, function):
-        value = function(self._handle)
-        return None if value is None else os.fsdecode(value)
+        _open.add(self)
 
     @property
     def dsn(self):
         """For connections in this process."""
-        return self._text(_lib.calf_dsn)
+        return _decode(_lib.calf_dsn(self._handle))
 
     @property
     def uri(self):
         """For other processes, after listen(); else None."""
-        return self._text(_lib.calf_uri)
+        return _decode(_lib.calf_uri(self._handle))
 
     @property
     def directory(self):
-        return self._text(_lib.calf_directory)
+        return _decode(_lib.calf_directory(self._handle))
 
     @property
     def healthy(self):
@@ -114,27 +188,31 @@ class Database:
 
     def listen(self, address):
         """Let other processes in; returns the URI for them."""
-        err = _Error()
-        _check(_lib.calf_listen(self._handle, os.fsencode(address), ctypes.byref(err)), err)
+        _call(_lib.calf_listen, self._handle, _encode(address))
         return self.uri
 
     def unlisten(self, address=None):
-        err = _Error()
-        name = None if address is None else os.fsencode(address)
-        _check(_lib.calf_unlisten(self._handle, name, ctypes.byref(err)), err)
+        _call(_lib.calf_unlisten, self._handle, _encode(address))
 
     def run(self, *argv, stdin=0, stdout=1, stderr=2):
         """Run one of PostgreSQL's programs; file descriptors; returns its exit code."""
-        err, code = _Error(), ctypes.c_int()
+        code = ctypes.c_int()
         args = (ctypes.c_char_p * (len(argv) + 1))(*map(os.fsencode, argv), None)
         fds = (ctypes.c_int * 3)(stdin, stdout, stderr)
-        _check(_lib.calf_run(self._handle, args, fds, ctypes.byref(code), ctypes.byref(err)), err)
+        _call(_lib.calf_run, self._handle, args, fds, ctypes.byref(code))
         return code.value
 
+    def snapshot(self, path):
+        """Copy it, while sessions go on."""
+        _call(_lib.calf_snapshot, self._handle, _encode(path))
+
+    def wire(self):
+        return Wire(self)
+
     def close(self, mode=FAST):
-        err = _Error()
         handle, self._handle = self._handle, None
-        _check(_lib.calf_close(handle, mode, ctypes.byref(err)), err)
+        _open.discard(self)
+        _call(_lib.calf_close, handle, mode)
 
     def __enter__(self):
         return self
@@ -143,21 +221,45 @@ class Database:
         self.close()
 
 
+_open = set()
+_logs = {}  # function: what calf calls, which must not go before the database does
+
+
+@atexit.register
+def _close_logged(pid=os.getpid()):
+    """A log function cannot be called any more when Python has ended."""
+    for database in list(_open) if _logs and os.getpid() == pid else ():
+        database.close()
+
+
 def open(path=None, *, durability=DURABLE, settings=None, log_file=None, encoding=None, locale=None,
-         checksums=True):
-    """Open the data directory `path`, created when absent; None: a temporary database."""
+         checksums=True, superuser=None, icu_locale=None, log=None, linger_ms=0,
+         extension_path=None):
+    """Open the data directory `path`, created when absent; None: a temporary database.
+
+    `settings` is a dict, `log` a function that is called with every line of PostgreSQL's messages.
+    What is still open when Python ends is closed then if there is a log function, which is why
+    `log` and `linger_ms` exclude each other.
+    """
+    if log and linger_ms:
+        raise ValueError("calf.open: log and linger_ms: the database would call Python after its end")
+    if log and log not in _logs:
+        _logs[log] = _Log(lambda context, line: log(line.decode(errors="replace")))
     pairs = ["%s=%s" % pair for pair in (settings or {}).items()]
-    encode = lambda value: None if value is None else os.fsencode(value)
     options = _Options(
         size=ctypes.sizeof(_Options),
         durability=durability,
         settings=(ctypes.c_char_p * (len(pairs) + 1))(*map(os.fsencode, pairs), None),
-        log_file=encode(log_file),
-        encoding=encode(encoding),
-        locale=encode(locale),
+        log_file=_encode(log_file),
+        encoding=_encode(encoding),
+        locale=_encode(locale),
         no_checksums=0 if checksums else 1,
+        superuser=_encode(superuser),
+        icu_locale=_encode(icu_locale),
+        log=_logs[log] if log else _Log(),
+        linger_ms=linger_ms,
+        extension_path=_encode(extension_path),
     )
-    handle, err = ctypes.c_void_p(), _Error()
-    _check(_lib.calf_open(encode(path), ctypes.byref(options), ctypes.byref(handle),
-                          ctypes.byref(err)), err)
+    handle = ctypes.c_void_p()
+    _call(_lib.calf_open, _encode(path), ctypes.byref(options), ctypes.byref(handle))
     return Database(handle.value)

@@ -1,5 +1,7 @@
 import os
+import struct
 import subprocess
+import sys
 import tempfile
 import threading
 import unittest
@@ -69,6 +71,112 @@ class Calf(unittest.TestCase):
             self.assertEqual(db.run("psql", "-XAtc", "select 42", stdout=out.fileno()), 0)
             out.seek(0)
             self.assertEqual(out.read(), b"42\n")
+
+    def test_options(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            with open(os.path.join(scratch, "one.control"), "w") as control:
+                control.write("default_version = '1'\n")
+            with open(os.path.join(scratch, "one--1.sql"), "w") as script:
+                script.write("create function one() returns int return 1;\n")
+            lines = []
+            with calf.open(superuser="anna", encoding="LATIN1", locale="C", checksums=False,
+                           log=lines.append, extension_path=scratch) as db:
+                conn = db.connect()
+                cursor = conn.cursor()
+                cursor.execute("create extension one; select current_user, one(),"
+                               " current_setting('server_encoding'), current_setting('data_checksums')")
+                self.assertEqual(cursor.fetchone(), ("anna", 1, "LATIN1", "off"))
+                cursor.execute("do $$ begin raise log 'hello, log'; end $$")
+                conn.close()
+            self.assertTrue(any("hello, log" in line for line in lines), lines)
+            with self.assertRaises(calf.Error) as raised:
+                calf.open(extension_path=os.path.join(scratch, "absent"))
+            self.assertEqual(raised.exception.code, calf.MISUSE)
+            with self.assertRaises(ValueError):
+                calf.open(log=print, linger_ms=1)
+        if "icu" in calf.features():
+            with calf.open(icu_locale="sv") as db:
+                conn = db.connect()
+                cursor = conn.cursor()
+                cursor.execute("select string_agg(c, '' order by c) from unnest('{z,ä,ö}'::text[]) c")
+                self.assertEqual(cursor.fetchone(), ("zäö",))
+                conn.close()
+
+    def test_lingers(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            path = os.path.join(scratch, "data")
+            begun = []
+            for mode in calf.FAST, calf.IMMEDIATE:
+                with calf.open(path, linger_ms=600000) as db:
+                    conn = db.connect()
+                    cursor = conn.cursor()
+                    cursor.execute("select pg_postmaster_start_time()")
+                    begun += cursor.fetchone()
+                    conn.close()
+                    db.close(mode)
+            self.assertEqual(begun[0], begun[1])
+            self.assertFalse(os.path.exists(os.path.join(path, "postmaster.pid")))
+
+    def test_python_ends_with_a_log_function(self):
+        program = """if True:
+            import calf, sys
+            db = calf.open(sys.argv[1], log=lambda line: print(line, flush=True))
+            """
+        with tempfile.TemporaryDirectory() as scratch:
+            ran = subprocess.run([sys.executable, "-c", program, os.path.join(scratch, "data")],
+                                 capture_output=True, text=True)
+        self.assertEqual((ran.returncode, ran.stderr), (0, ""))
+        self.assertIn("database system is shut down", ran.stdout)
+
+    def test_copies(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            path, copy, clone = (os.path.join(scratch, name) for name in ("data", "copy", "clone"))
+            with calf.open(path) as db:
+                conn = db.connect()
+                conn.cursor().execute("create table t as select 42 as n")
+                conn.commit()
+                db.snapshot(copy)
+                with self.assertRaises(calf.Error) as raised:
+                    calf.clone(path, clone)
+                self.assertEqual(raised.exception.code, calf.HELD)
+                conn.close()
+            calf.clone(copy, clone)
+            with calf.open(clone) as db:
+                conn = db.connect()
+                cursor = conn.cursor()
+                cursor.execute("select n from t")
+                self.assertEqual(cursor.fetchone(), (42,))
+                conn.close()
+
+    def test_wire(self):
+        parameters = b"user\0postgres\0database\0postgres\0\0"
+        with calf.open() as db, db.wire() as wire:
+            self.assertEqual(wire.exchange(timeout_ms=0), (0, b""))
+
+            def talk(data):
+                answer = b""
+                while data or not answer.endswith(b"Z\0\0\0\5I"):
+                    taken, came = wire.exchange(data, 100)
+                    data, answer = data[taken:], answer + came
+                return answer
+
+            talk(struct.pack(">II", len(parameters) + 8, 3 << 16) + parameters)
+            sql = b"select 'forty-' || 'two'\0"
+            self.assertIn(b"forty-two", talk(b"Q" + struct.pack(">I", len(sql) + 4) + sql))
+            db.close()
+            with self.assertRaises(calf.Error) as raised:
+                while True:
+                    wire.exchange()
+            self.assertEqual(raised.exception.code, calf.ENDED)
+
+    def test_plain_functions(self):
+        self.assertIn("PostgreSQL", calf.version())
+        self.assertEqual(calf.features(), sorted(calf.features()))
+        self.assertIn("zlib", calf.features())
+        self.assertTrue(calf.data_dir("acme", "notes").endswith("/acme/notes"))
+        with self.assertRaises(calf.Error) as raised:
+            calf.data_dir("a/b", "notes")
+        self.assertEqual(raised.exception.code, calf.MISUSE)
 
     def test_subprocess_beside_sessions(self):
         with calf.open() as db:
