@@ -358,6 +358,15 @@ interrupted_restore() {
         is "select count(*) from pg_database where datname = 'gone'" 0
         is "select count(*) from pg_class where relname = 't'" 0
     done
+    # several programs: an index that waits for somebody's lock
+    calf restore "$data" "$dumps/s.dump" -d held -- --section pre-data
+    client psql -Xq -d held -c 'begin; lock table t; select pg_sleep(1000)' >/dev/null 2>&1 &
+    waits_for "datname = 'held' and wait_event = 'PgSleep'"
+    env --default-signal=INT "$calf" restore "$data" "$dumps/s.dump" -d held --jobs 2 -- --data-only &
+    waits_for "datname = 'held' and wait_event_type = 'Lock'"
+    kill -INT $!
+    ends $! 130
+    end_sleepers
     mkfifo never
     sleep 1000 >never & # a pipe that says nothing
     holder=$!
