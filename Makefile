@@ -48,6 +48,7 @@ API := $(wildcard src/api/*.c)
 CLI := $(wildcard cli/*.c)
 # zstd: whole, for what it only offers so (archive.c), and because PostgreSQL's is lazy
 LIBS := -l:libzstd.a -lcrypto -ldl -pthread
+CLI_LIBS := -lz -llz4
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 ifeq ($(SANITIZE),thread-api)
@@ -84,7 +85,7 @@ $(call obj,$(CLI)): | pg
 
 $(CALF): $(call obj,$(CLI)) $(STATIC)
 	@echo "  ld $@"
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lssl -lm $(LIBS)
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(CLI_LIBS) -lssl -lm $(LIBS)
 
 $(B)/calf.1: $(CALF)
 	@$(CALF) help --man >$@
@@ -97,7 +98,7 @@ $(EXEC): $(call obj,$(KERNEL) tests/os/calf-exec.c)
 
 # makes the template cluster
 $(O)/calf-bare: $(call obj,$(KERNEL) $(RUNTIME) $(API) $(CLI)) $(O)/libpq.o
-	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -lssl -lm $(LIBS)
+	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ $(CLI_LIBS) -lssl -lm $(LIBS)
 
 $(O)/pack: $(call obj,tools/pack.c)
 	@$(CC) $(FLAGS) $(CFLAGS) $^ -o $@ -l:libzstd.a -lcrypto

@@ -41,6 +41,13 @@ enum option_id {
     OPTION_QUICK,
     OPTION_OPEN,
     OPTION_MAN,
+    OPTION_OUTPUT,
+    OPTION_FORMAT,
+    OPTION_DATABASE,
+    OPTION_ALL,
+    OPTION_JOBS,
+    OPTION_CLEAN,
+    OPTION_KEEP_GOING,
     OPTION_COUNT,
 };
 
@@ -49,13 +56,13 @@ struct option_row {
     const char *name;  /* without -- */
     char letter;       /* 0: none */
     const char *value; /* what follows it, for the help; NULL: nothing */
-    const char *help; /* NULL: it is not shown */
+    const char *help;  /* NULL: it is not shown */
 };
 
 struct call;
 struct command {
     const char *name;
-    const char *arguments; /* for the help */
+    const char *arguments; /* for the help; with "[-- " what follows -- is a program's */
     const char *brief;     /* half a sentence */
     const char *text;      /* the manual: paragraphs, lines that begin with a blank are examples */
     const struct option_row *options; /* ends with OPTION_END */
@@ -73,6 +80,7 @@ struct call {
     int nsettings;
     char **words; /* the other arguments, NULL at the end */
     int nwords;
+    char **rest; /* what follows --, NULL at the end; NULL: nothing */
 };
 
 void print_overview(FILE *out);
@@ -88,8 +96,9 @@ int refuse_error(const struct calf_error *err);
 
 struct target {
     char dir[PATH_MAX];
-    calf_db *db;    /* opened by this process; NULL: another one serves it */
-    char uri[8192]; /* for PQconnectdb() */
+    calf_db *db;         /* opened by this process; NULL: another one serves it */
+    char uri[8192];      /* for PQconnectdb() */
+    _Atomic int stopped; /* the signal that ended target_work(), or 0 */
 };
 
 /* The directory: `word`, else $CALF_DATA, else the application data directory (its parent is made).
@@ -112,8 +121,17 @@ int target_open(struct target *t, const struct call *c, bool create);
 void find_entry(const char *dir, struct calf_status *st);
 /* Run a program of PostgreSQL's on it; our signals are the program's.  fds as for calf_run(). */
 int target_run(struct target *t, char *const argv[], const int fds[3]);
-/* A session, or NULL after a message. */
+/*
+ * Run `work` in a thread of its own.  SIGINT, SIGTERM, SIGHUP and SIGQUIT go to the programs that
+ * it runs, until it returns; it looks at t->stopped between them.  Returns its result, or 128 + the
+ * signal.
+ */
+int target_work(struct target *t, int (*work)(void *arg), void *arg);
+/* For that: run a program and wait for its end.  Its exit code. */
+int target_program(struct target *t, char *const argv[], const int fds[3]);
+/* A session, or NULL after a message; in another database than postgres. */
 PGconn *target_connect(struct target *t);
+PGconn *target_connect_to(struct target *t, const char *database);
 /* Waits for sessions of other processes; Ctrl-C ends them. */
 void target_close(struct target *t);
 
@@ -132,11 +150,53 @@ void print_man(void); /* calf.1, as roff */
 void print_json(const char *text);
 /* As a shell reads it, with quotes where it needs them. */
 void print_shell(const char *text);
-/* In lines of at most `width` columns, all but the first indented; lines of `text` that begin with a
- * blank stay as they are. */
+/* In lines of at most `width` columns, all but the first indented; lines of `text` that begin with
+ * a blank stay as they are. */
 void print_text(const char *text, int indent, int width);
 /* "38 MB"; static memory. */
 const char *human_size(unsigned long long bytes);
+
+/* ---- files.c ----------------------------------------------------------------------------- */
+
+/* What the files of a directory, or a file, take on the disk. */
+unsigned long long disk_usage(const char *path);
+void remove_tree(const char *path);
+/* A directory with nothing in it. */
+bool is_empty(const char *path);
+/* `from` takes the place of `to`, for good; 0, or -1 and errno. */
+int move_into_place(const char *from, const char *to);
+/* A file in memory with a path of its own, "/proc/self/fd/N"; -1 after a message. */
+int memory_file(const char *text, char path[32]);
+/* What is in it, from the beginning; to be freed. */
+char *file_text(int fd);
+
+/* ---- progress.c: a line on the terminal ---------------------------------------------------- */
+
+/*
+ * The line is there only where standard error is a terminal; otherwise all of this does nothing.
+ * The counters belong to whoever works.
+ */
+struct progress {
+    const char *doing, *noun; /* "dumping ./demo", "table" */
+    _Atomic unsigned long long bytes, done,
+        all;                             /* written; of these the ETA is made; all 0: none */
+    _Atomic unsigned item, items;        /* items 0: unknown */
+    void (*measure)(struct progress *p); /* before each drawing; may be NULL */
+    void *owner;
+    /* progress.c's own */
+    bool shown;
+    _Atomic bool ended;
+    unsigned long thread, reader; /* pthread_t */
+    int messages[2];
+    void (*line)(struct progress *p, const char *line);
+};
+void progress_begin(struct progress *p);
+void progress_end(struct progress *p);
+/*
+ * A standard error for programs, which progress_end() closes: `line` gets each of their lines, and
+ * those that say more than what goes on ("pg_dump: reading ...") are shown.
+ */
+int progress_messages(struct progress *p, void (*line)(struct progress *p, const char *line));
 
 /* ---- the commands ----------------------------------------------------------------------- */
 
@@ -149,6 +209,9 @@ int command_run(struct call *c);
 int command_doctor(struct call *c);
 int command_extensions(struct call *c);
 int command_completion(struct call *c);
+int command_dump(struct call *c);
+int command_restore(struct call *c);
+int command_backup(struct call *c); /* clone as well */
 int command_help(struct call *c);
 
 #endif

@@ -67,6 +67,27 @@ static const struct option_row url_options[] = {
     JSON,
     HELP,
     END};
+static const struct option_row dump_options[] = {
+    {OPTION_OUTPUT, "output", 'o', "FILE", "write FILE, which is only there once it is complete"},
+    {OPTION_FORMAT, "format", 'F', "FORMAT", "custom, plain, directory or tar"},
+    {OPTION_DATABASE, "database", 'd', "NAME", "which database; postgres"},
+    {OPTION_ALL, "all", 0, NULL, "all databases, roles and tablespaces, as plain SQL (pg_dumpall)"},
+    SETTING,
+    LOG,
+    EXTENSIONS,
+    HELP,
+    END};
+static const struct option_row restore_options[] = {
+    {OPTION_DATABASE, "database", 'd', "NAME", "into which database; created when it is absent"},
+    {OPTION_JOBS, "jobs", 'j', "N", "restore with N programs at the same time"},
+    {OPTION_CLEAN, "clean", 0, NULL, "replace the database by what is restored"},
+    {OPTION_KEEP_GOING, "keep-going", 0, NULL, "go on after errors, and keep the rest"},
+    SETTING,
+    LOG,
+    EXTENSIONS,
+    HELP,
+    END};
+static const struct option_row backup_options[] = {SETTING, LOG, EXTENSIONS, HELP, END};
 static const struct option_row doctor_options[] = {
     {OPTION_QUICK, "quick", 'q', NULL, "do not read all pages for their checksums"},
     {OPTION_OPEN, "open", 'o', NULL, "open DIR when it is closed, and look inside"},
@@ -118,6 +139,49 @@ const struct command commands[] = {
      "  calf run vacuumdb ./demo -- --all --analyze\n"
      "  calf run pg_controldata ./demo",
      run_options, -1, command_run},
+    {"dump", "[DIR] [-- pg_dump's switches]",
+     "write a database into a file, to be restored anywhere",
+     "Without --output it goes to the standard output. The format is custom, unless --format or "
+     "the "
+     "end of the file's name say otherwise: .sql, .sql.gz, .sql.zst, .sql.lz4, .tar. An "
+     "interrupted "
+     "dump leaves nothing. DIR may be in use meanwhile. pg_dump's --jobs needs processes of its "
+     "own "
+     "and does not work inside; restoring can use several programs.\n"
+     "  calf dump ./demo -o demo.dump\n"
+     "  calf dump ./demo -o demo.sql.gz -- --schema=app\n"
+     "  calf dump ./demo --all | zstd >all.sql.zst",
+     dump_options, 1, command_dump},
+    {"restore", "[DIR] [FILE] [-- pg_restore's or psql's switches]",
+     "fill a database from a dump or from SQL",
+     "FILE is what pg_dump wrote in any format, or any SQL (with COPY FROM STDIN and psql's "
+     "commands), also compressed by gzip, zstd or lz4; - is the standard input. What it is, is "
+     "seen "
+     "by its content. DIR is created when it is absent.\n"
+     "An error ends it, and the database stays as it was: it is restored in one transaction, a "
+     "database that was created for it is dropped again, and --clean puts a new database into the "
+     "place of the old one when it is complete (grants and settings of the database itself are not "
+     "part of a dump). That cannot be with --keep-going, with --jobs into a database that is "
+     "there, and with SQL that commits or connects to databases itself, as pg_dumpall's does, and "
+     "pg_dump's after large objects.\n"
+     "  calf restore ./demo demo.dump\n"
+     "  calf restore ./demo demo.dump -d copy --jobs 4\n"
+     "  zstd -dc all.sql.zst | calf restore ./new",
+     restore_options, 2, command_restore},
+    {"backup", "DIR DEST", "copy a whole data directory, running or closed, and verify the copy",
+     "DEST, a directory that is absent or empty, becomes a data directory like DIR: with all "
+     "databases, roles and settings. Verified means: the files are compared with the server's "
+     "manifest (when it was running), the copy is opened and recovers, and all its pages are "
+     "checked "
+     "by their checksums. An interrupted backup leaves nothing. A closed directory is locked "
+     "meanwhile.\n"
+     "  calf backup ./demo /backups/demo-monday",
+     backup_options, 2, command_backup},
+    {"clone", "DIR DEST", "copy a whole data directory, running or closed, to work with",
+     "As backup, but only opened once and not read as a whole. Where the file system can (Btrfs, "
+     "XFS), the clone of a closed directory shares the blocks of the original.\n"
+     "  calf clone ./demo ./experiment",
+     backup_options, 2, command_backup},
     {"doctor", "[DIR]", "whether all is well with DIR and with this system",
      "One line for each thing that was looked at: ok, warning or problem, with what to do. Nothing "
      "is changed: a closed directory stays closed, one that crashed is not recovered, unless "

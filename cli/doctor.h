@@ -11,8 +11,8 @@ enum level { LEVEL_OK, LEVEL_WARNING, LEVEL_PROBLEM };
 struct doctor {
     struct call *call;
     struct target target;
-    struct calf_status status; /* of the directory */
-    bool exists;               /* it is a cluster of our version */
+    struct calf_status status;                          /* of the directory */
+    bool exists;                                        /* it is a cluster of our version */
     char hba[PATH_MAX], ident[PATH_MAX], preload[1024]; /* what its configuration says */
     int count[LEVEL_PROBLEM + 1];
 };

@@ -79,6 +79,11 @@ static int parse(struct call *c, int argc, char **argv)
             sprintf(letters + strlen(letters), "%c%s", rows[n].letter, rows[n].value ? ":" : "");
     }
     opterr = 0;
+    for (int i = 1; i < argc && strstr(c->command->arguments, "[-- ") && !c->rest; i++)
+        if (strcmp(argv[i], "--") == 0) {
+            c->rest = argv + i + 1;
+            argc = i;
+        }
     for (;;) {
         int before = optind;
 
@@ -102,6 +107,8 @@ static int parse(struct call *c, int argc, char **argv)
     }
     c->words = argv + optind;
     c->nwords = argc - optind;
+    if (c->rest)
+        c->words[c->nwords] = NULL; /* where -- stood */
     if (c->command->words_max >= 0 && c->nwords > c->command->words_max)
         return misuse(c, "unexpected argument %s", c->words[c->command->words_max]);
     return 0;

@@ -1,11 +1,9 @@
 /*
  * status.c - who has a directory open, and ending that: status, stop, url
  */
-#define _XOPEN_SOURCE 700
 #include "cli.h"
 
 #include <errno.h>
-#include <ftw.h>
 #include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -28,23 +26,6 @@ static int look(struct target *t, struct call *c, struct calf_status *st)
 }
 
 /* ---- status ------------------------------------------------------------------------------ */
-
-static unsigned long long total;
-
-static int add_size(const char *path, const struct stat *st, int type, struct FTW *at)
-{
-    (void)path, (void)at;
-    if (type == FTW_F)
-        total += (unsigned long long)st->st_blocks * 512;
-    return 0;
-}
-
-static unsigned long long disk_usage(const char *dir)
-{
-    total = 0;
-    nftw(dir, add_size, 16, FTW_PHYS);
-    return total;
-}
 
 /* The name of the program with that pid; "" unknown.  Static memory. */
 static const char *program_name(long pid)

@@ -153,15 +153,22 @@ int target_open(struct target *t, const struct call *c, bool create)
     }
 }
 
-PGconn *target_connect(struct target *t)
+PGconn *target_connect_to(struct target *t, const char *database)
 {
-    PGconn *conn = PQconnectdb(t->uri);
+    const char *const keys[] = {"dbname", database ? "dbname" : NULL, NULL};
+    const char *const values[] = {t->uri, database, NULL};
+    PGconn *conn = PQconnectdbParams(keys, values, 1);
 
     if (PQstatus(conn) == CONNECTION_OK)
         return conn;
     refuse("cannot connect to %s: %s", t->dir, PQerrorMessage(conn));
     PQfinish(conn);
     return NULL;
+}
+
+PGconn *target_connect(struct target *t)
+{
+    return target_connect_to(t, NULL);
 }
 
 /* ---- running a program ----------------------------------------------------------------------- */
@@ -204,6 +211,66 @@ int target_run(struct target *t, char *const argv[], const int fds[3])
     }
     pthread_join(thread, NULL);
     return r.code;
+}
+
+/* ---- work that can be stopped
+ * --------------------------------------------------------------------
+ */
+
+struct worker {
+    struct target *target;
+    int (*work)(void *arg);
+    void *arg;
+    pthread_t main;
+    int code;
+    _Atomic bool done;
+};
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+
+    w->code = w->work(w->arg);
+    w->done = true;
+    pthread_kill(w->main, SIGUSR2); /* sigwaitinfo() below returns */
+    return NULL;
+}
+
+int target_work(struct target *t, int (*function)(void *arg), void *arg)
+{
+    struct worker w = {.target = t, .work = function, .arg = arg, .main = pthread_self()};
+    struct timespec step = {0, 200000000};
+    int signal = SIGINT; /* programs cancel their queries by it; who does not end gets SIGTERM */
+    pthread_t thread;
+
+    if (pthread_create(&thread, NULL, work, &w) != 0)
+        return refuse("there is no thread for the work");
+    for (;;) {
+        /* again and again, for programs that had only been about to begin */
+        int sig = t->stopped ? sigtimedwait(&ours, NULL, &step) : sigwaitinfo(&ours, NULL);
+
+        if (w.done)
+            break;
+        if (!t->stopped && sig > 0 && sig != SIGWINCH && sig != SIGUSR2)
+            t->stopped = sig;
+        if (t->stopped) {
+            calf_run_signal(t->db, signal, NULL);
+            calf_run_signal(NULL, signal, NULL);
+            signal = SIGTERM;
+        }
+    }
+    pthread_join(thread, NULL);
+    return t->stopped ? 128 + t->stopped : w.code;
+}
+
+int target_program(struct target *t, char *const argv[], const int fds[3])
+{
+    struct calf_error err;
+    int code;
+
+    if (t->stopped)
+        return 128 + t->stopped;
+    return calf_run(t->db, argv, fds, &code, &err) == CALF_OK ? code : refuse_error(&err);
 }
 
 /* ---- closing ------------------------------------------------------------------------------------

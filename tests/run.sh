@@ -42,10 +42,10 @@ suite package tests/package/run.sh
 suite fuzz tests/fuzz/run.sh
 suite server tests/server/run.sh
 [ "$major" != 17 ] || suite clients tests/clients/run.sh # of which much is what 17 says to clients of 15
-suite cli tests/cli/run.sh
 for s in core isolation plpgsql contrib vector; do
     suite "pg $s" tests/pg/run.sh "$major" "$s"
 done
+suite cli tests/cli/run.sh # after core, whose database it dumps
 if [ "${1-}" = --all ]; then
     for m in 15 18; do
         suite "pg$m build" bash -c "make PG_MAJOR=$m all && echo '1 passed, 0 failed'"

@@ -2,26 +2,6 @@
 #
 # run.sh [NAME...] - the tests of the calf command, all when none is named
 
-set -u
 here=$(cd "$(dirname "$0")" && pwd)
-if [ $# = 0 ]; then
-    for script in "$here"/*.sh; do
-        [ "$script" = "$here/run.sh" ] || set -- "$@" "$(basename "$script" .sh)"
-    done
-fi
-out=$(mktemp)
-trap 'rm -f "$out" "$out.sum"' EXIT
-for name in "$@"; do
-    echo "== $name"
-    "$here/$name.sh" >"$out" 2>&1 </dev/null
-    if tail -n 1 "$out" | grep -qE '^[0-9]+ passed, [0-9]+ failed$'; then
-        sed '$d' "$out"
-        tail -n 1 "$out" >>"$out.sum"
-    else
-        cat "$out"
-        echo "FAILED $name did not finish"
-        echo '0 passed, 1 failed' >>"$out.sum"
-    fi
-done
-awk '{ passed += $1; failed += $3 }
-     END { print passed + 0 " passed, " failed + 0 " failed"; exit failed > 0 }' "$out.sum"
+[ $# -gt 0 ] || set -- serve doctor help stack dump debian backup regression
+exec "$here/../server/run.sh" "${@/#/../cli/}"

@@ -13,7 +13,8 @@
 # During the core suite the server's session and descendants are sampled: they
 # must be one process.
 #
-# Everything stays in build/tests/pg/SUITE: server.log, regression.diffs, results/.
+# Everything stays in build/tests/pg/SUITE: server.log, regression.diffs, results/; of core also the
+# cluster.
 
 set -u
 
@@ -169,7 +170,9 @@ run_core() {
     kill $watcher
     wait $watcher 2>/dev/null
     report_processes "$scratch/processes"
-    close_server
+    stop_server || count "server (exit code $?)" 0 1
+    is_open=0
+    mv "$scratch/data" "$tests/core/cluster" # tests/cli/regression.sh dumps it
 }
 
 run_isolation() {

@@ -1,0 +1,437 @@
+#!/bin/bash
+#
+# dump.sh - `calf dump` and `calf restore`: what was dumped in any format is what comes back
+#
+# The database is every_object.sql.  What is in one is compared by compare.sh, without calf.
+
+set -u
+# shellcheck source=tests/server/lib.sh
+. "$(dirname "$0")/../server/lib.sh"
+# shellcheck source=tests/cli/compare.sh
+. "$(dirname "$0")/compare.sh"
+here=$(cd "$(dirname "$0")" && pwd)
+calf() { timeout -k 5 "$deadline" "$calf" "$@"; }
+# ends PID CODE
+ends() {
+    local rc=0
+    wait "$1" || rc=$?
+    [ $rc = "$2" ] || { echo "exit code $rc, not $2"; return 1; }
+}
+# refused COMMAND...: it fails with exit code 1 or 2, and says one thing
+refused() {
+    local rc=0
+    "$@" 2>"$scratch/said" || rc=$?
+    cat "$scratch/said"
+    [ "$rc" = 1 ] || [ "$rc" = 2 ] || { echo "exit code $rc: $*"; return 1; }
+    grep -q '^calf: ' "$scratch/said"
+}
+cd "$scratch" || exit 1
+data=$scratch/data
+dumps=$scratch/dumps
+mkdir "$dumps"
+
+start_server "$data" -c fsync=off || exit 1
+client psql -Xq -v ON_ERROR_STOP=1 -f "$here/every_role.sql" &&
+    client createdb everything &&
+    client psql -Xq -v ON_ERROR_STOP=1 -d everything -o /dev/null -f "$here/every_object.sql" &&
+    whole everything >"$scratch/want" || exit 1
+
+drop() {
+    sql 'alter subscription follows disable' -d "$1" && sql 'alter subscription follows set (slot_name = none)' -d "$1" &&
+        sql 'drop subscription follows' -d "$1"
+    client dropdb "$1"
+}
+
+# same DATABASE: it is what `everything` is
+same() {
+    whole "$1" >"$scratch/got"
+    drop "$1"
+    diff "$scratch/want" "$scratch/got"
+}
+
+# ---- every format there and back --------------------------------------------------------------------
+
+there_and_back() { # FILE [dump's options...]
+    local file=$dumps/$1
+    shift
+    calf dump "$data" -d everything -o "$file" "$@"
+    [ ! -e "$file.part" ]
+    calf restore "$data" "$file" -d again 2>/dev/null
+    same again
+}
+check 'custom' there_and_back e.dump
+check 'plain' there_and_back e.sql
+check 'plain, gzip' there_and_back e.sql.gz
+check 'plain, zstd' there_and_back e.sql.zst
+check 'plain, lz4' there_and_back e.sql.lz4
+check 'tar' there_and_back e.tar
+check 'directory' there_and_back e.dir --format directory
+check 'directory, zstd' there_and_back e.zst.dir -F d -- --compress zstd
+check 'directory, lz4' there_and_back e.lz4.dir -F d -- --compress lz4
+check 'directory, not compressed' there_and_back e.none.dir -F d -- --compress none
+check 'plain, with INSERT' there_and_back e.insert.sql -- --rows-per-insert 7
+check 'directory, with INSERT' there_and_back e.insert.dir -F d -- --inserts --compress none
+
+is_what_it_says() {
+    [ "$(head -c 5 "$dumps/e.dump")" = PGDMP ]
+    gunzip -t "$dumps/e.sql.gz"
+    zstd -tq "$dumps/e.sql.zst"
+    tar -tf "$dumps/e.tar" | grep -qx toc.dat
+    client pg_dump -d everything | grep -v restrict | diff - <(grep -v restrict "$dumps/e.sql")
+}
+check 'the files are what their names say, and SQL is what pg_dump writes' is_what_it_says
+
+parallel() {
+    local file
+    for file in e.dump e.dir e.zst.dir; do
+        calf restore "$data" "$dumps/$file" -d again --jobs 3
+        same again
+    done
+}
+check 'several programs restore at the same time' parallel
+
+packed() {
+    gzip -c "$dumps/e.dump" >"$dumps/e.dump.gz"
+    zstd -qc "$dumps/e.tar" >"$dumps/e.tar.zst"
+    # in two pieces, as by cat
+    { head -c 100000 "$dumps/e.sql" | gzip; tail -c +100001 "$dumps/e.sql" | gzip; } >"$dumps/two.gz"
+    for file in e.dump.gz e.tar.zst two.gz; do
+        calf restore "$data" "$dumps/$file" -d again 2>/dev/null
+        same again
+    done
+    calf restore "$data" "$dumps/e.dump.gz" -d again -j 2
+    same again
+}
+check 'archives that were compressed as a whole' packed
+
+pipes() {
+    calf dump "$data" -d everything | calf restore "$data" - -d again
+    same again
+    calf dump "$data" -d everything -F plain | zstd -q | calf restore "$data" -d again 2>/dev/null
+    same again
+    calf dump "$data" -d everything -F tar | cat | calf restore "$data" -d again
+    same again
+    calf restore "$data" -d again <"$dumps/e.dump"
+    same again
+}
+check 'through pipes' pipes
+
+stock() {
+    client createdb again --template template0
+    client pg_restore -d again "$dumps/e.dump"
+    same again
+    client createdb again --template template0
+    client pg_restore -d again -j 2 "$dumps/e.dir"
+    same again
+    client pg_dump -d everything -Fd -j 2 -f "$dumps/stock.dir"
+    client pg_dump -d everything -Fc -f "$dumps/stock.dump"
+    client pg_dump -d everything >"$dumps/stock.sql"
+    for file in stock.dir stock.dump stock.sql; do
+        calf restore "$data" "$dumps/$file" -d again 2>/dev/null
+        same again
+    done
+}
+check "the stock programs read calf's dumps, and calf reads theirs" stock
+
+select_some() {
+    calf dump "$data" -d everything -F plain -- --table app.base --data-only | grep -c '^COPY' | grep -qx 1
+    calf restore "$data" "$dumps/e.dump" -d again -- --section pre-data --no-owner --no-subscriptions
+    is "select count(*), pg_get_userbyid(relowner) from app.base right join pg_class on true where relname = 'base' group by 2" '1|postgres' -d again
+    client dropdb again
+}
+check "the programs' own switches" select_some
+
+# ---- SQL of all kinds --------------------------------------------------------------------------------------
+
+any_sql() {
+    printf '\xef\xbb\xbf%s\n' '-- a byte order mark' >some.sql
+    cat >>some.sql <<'END'
+\set n 1
+create table t (a int, b text);
+copy t from stdin;
+1	one\ttab
+2	\N
+\.
+\copy t from stdin csv
+3,"a,b"
+\.
+\if :n
+insert into t values (:n, :'n');
+\else
+insert into nowhere values (1);
+\endif
+\echo nothing else is printed
+select 'not this';
+END
+    printf 'insert into t values (6, $$no newline at the end$$)' >>some.sql
+    [ "$(calf restore "$data" some.sql -d again)" = 'nothing else is printed' ]
+    is 'select sum(a), count(b) from t' '13|4' -d again
+    calf restore "$data" -d again <<<'insert into t values (7)'
+    is 'select sum(a) from t' 20 -d again
+}
+check 'plain SQL: COPY, meta-commands, no newline at the end' any_sql
+
+# ---- failures leave nothing half done ------------------------------------------------------------------------
+
+client createdb small
+client psql -Xq -d small -c "create table t as select g, md5(g::text) m from generate_series(1, 3000) g" \
+    -c "create table u (x int); insert into u select generate_series(1, 100); create index on t (g)"
+for f in s.sql s.sql.gz s.sql.zst s.sql.lz4; do calf dump "$data" -d small -o "$dumps/$f"; done
+client psql -Xq -d small -c "select lo_from_bytea(0, 'abc'), lo_from_bytea(0, 'def')" -o /dev/null
+for f in s.dump s.tar lo.sql; do calf dump "$data" -d small -o "$dumps/$f"; done
+for z in none gzip zstd lz4; do calf dump "$data" -d small -F d -o "$dumps/s.$z.dir" -- -Z $z; done
+gzip -c "$dumps/s.dump" >"$dumps/s.dump.gz"
+
+# nothing_came FILE: an absent database stays absent, one that is there stays empty.  It is called
+# where set -e does not hold.
+nothing_came() {
+    refused calf restore "$data" "$1" -d gone &&
+        is "select count(*) from pg_database where datname = 'gone'" 0 &&
+        refused calf restore "$data" "$1" -d bystander &&
+        is "select count(*) from pg_class where oid >= 16384 and relname in ('t', 'u')" 0 -d bystander &&
+        is 'select count(*) from pg_largeobject_metadata' 0 -d bystander
+}
+
+truncated() {
+    local file=$1 size at
+    size=$(stat -c %s "$dumps/$file")
+    for at in 1 4 100 $((size / 5)) $((size / 2)) $((size * 9 / 10)) $((size - ${2:-20})); do
+        head -c "$at" "$dumps/$file" >"$scratch/cut"
+        nothing_came "$scratch/cut" || { echo "cut at $at of $size"; return 1; }
+    done
+}
+client createdb bystander
+for f in s.sql.gz s.sql.zst s.sql.lz4 s.dump.gz s.dump; do
+    check "a truncated file is refused: $f" truncated $f
+done
+check 'a truncated file is refused: s.sql' truncated s.sql 120
+# tar ends with two blocks of zeros, before them comes restore.sql, which nobody needs
+check 'a truncated file is refused: s.tar' truncated s.tar $((32 << 10))
+
+truncated_directory() {
+    local dir=$1 file size
+    for file in "$dumps/$dir"/*; do
+        size=$(stat -c %s "$file")
+        rm -rf cut.dir
+        cp -r "$dumps/$dir" cut.dir
+        [[ $file != */blob_*.dat ]] || continue # has no end that can be known
+        if [ "$dir" = s.none.dir ] && [[ $file != */toc.dat ]]; then # pg_restore would not see it
+            head -n -5 "$file" >"cut.dir/${file##*/}"
+        else
+            truncate -s $((size / 2)) "cut.dir/${file##*/}"
+        fi
+        nothing_came cut.dir || { echo "${file##*/} cut at $((size / 2)) of $size"; return 1; }
+        rm "cut.dir/${file##*/}"
+        nothing_came cut.dir || { echo "without ${file##*/}"; return 1; }
+    done
+}
+for z in none gzip zstd lz4; do
+    check "a truncated file in a directory is refused: $z" truncated_directory s.$z.dir
+done
+
+damaged() {
+    local at size
+    size=$(stat -c %s "$dumps/s.sql.gz") # zstd and lz4 need not have check sums
+    for at in 12 $((size / 3)) $((size - 3)); do
+        cp "$dumps/s.sql.gz" bad
+        printf '\xff\x00\xff' | dd of=bad bs=1 seek="$at" conv=notrunc status=none
+        nothing_came bad || { echo "damaged at $at"; return 1; }
+    done
+    : >empty
+    nothing_came empty
+    head -c 5000 "$calf" >binary
+    nothing_came binary
+    tar -cf other.tar binary
+    nothing_came other.tar
+    mkdir no.dump
+    nothing_came no.dump
+    nothing_came "$scratch/is/not/there"
+}
+check 'damaged files and what is no dump are refused' damaged
+
+conflicts() {
+    sql 'create table u (mine int); insert into u values (1)' -d bystander
+    refused calf restore "$data" "$dumps/s.dump" -d bystander
+    refused calf restore "$data" "$dumps/s.sql.gz" -d bystander
+    is "select string_agg(relname, ',') from pg_class where oid >= 16384 and relkind = 'r'" u -d bystander
+    refused calf restore "$data" "$dumps/s.dump" -d bystander --keep-going
+    is 'select count(*) from t' 3000 -d bystander
+    is 'select mine from u' 1 -d bystander
+    sql 'drop table t' -d bystander
+    refused calf restore "$data" "$dumps/s.sql" -d bystander --keep-going
+    is 'select count(*) from t' 3000 -d bystander
+    sql 'drop table t' -d bystander
+    refused calf restore "$data" "$dumps/s.none.dir" -d bystander --jobs 2
+    head -c -120 "$dumps/lo.sql" >cut.sql # pg_dump has BEGIN and COMMIT around large objects
+    client createdb large
+    refused calf restore "$data" cut.sql -d large
+    grep -q 'COMMIT' said
+    refused calf restore "$data" cut.sql -d gone
+    echo 'create table w (); select 1 / 0; create table v ();' >fails.sql
+    { sed '/dump complete/i select 1 / 0;' "$dumps/e.sql"; } >fails2.sql # it has a subscription
+    refused calf restore "$data" fails2.sql -d gone
+    refused calf restore "$data" fails.sql -d gone
+    is "select count(*) from pg_database where datname = 'gone'" 0
+}
+check 'an error changes nothing, unless --keep-going' conflicts
+
+replaces() {
+    client createdb old --owner dump_owner
+    sql 'create table old (a int)' -d old
+    refused calf restore "$data" fails.sql -d old --clean
+    is "select count(*) from pg_class where relname = 'old'" 1 -d old
+    client psql -Xq -d old -c 'select pg_sleep(1000)' 2>/dev/null & # it is in the way
+    until_sql "select count(*) from pg_stat_activity where datname = 'old'" 1
+    calf restore "$data" "$dumps/s.dump" -d old --clean
+    is "select string_agg(relname, ',' order by relname) from pg_class where oid >= 16384 and relkind = 'r'" t,u -d old
+    is "select string_agg(datname || pg_get_userbyid(datdba), ',') from pg_database where datname like 'old%'" olddump_owner
+    calf restore "$data" "$dumps/s.sql" -d old --clean
+    wait $! || :
+}
+check '--clean replaces a database, or leaves it' replaces
+
+output_files() {
+    echo precious >precious.dump
+    refused calf dump "$data" -d no_such_database -o precious.dump
+    [ "$(cat precious.dump)" = precious ]
+    [ ! -e precious.dump.part ]
+    ln -sf precious.dump link
+    calf dump "$data" -d small -o link
+    [ -L link ]
+    client pg_restore -l precious.dump >/dev/null
+    mkdir -p full empty.dir
+    : >full/file
+    refused calf dump "$data" -F d -o full
+    calf dump "$data" -d small -F d -o empty.dir
+    [ -e empty.dir/toc.dat ]
+    refused calf dump "$data" -F d
+    refused calf dump "$data" -o full
+    refused calf dump "$data" -F nonsense -o x
+    refused calf dump "$data" --all -F custom -o x
+    refused calf dump "$data" --all -o x.sql.gz
+    refused calf dump "$scratch/absent" -o x
+    [ ! -e x ]
+    refused calf restore "$data" "$dumps/s.sql" --jobs 2
+    refused calf restore "$data" "$dumps/s.dump" --jobs 0
+    calf dump "$data" --all >"$dumps/all.sql"
+    refused calf restore "$data" "$dumps/all.sql" -d x
+    refused calf restore "$data" "$dumps/s.dump" -- --no-such-switch
+}
+check 'a file is only replaced by a whole dump; refusals' output_files
+
+# ---- Ctrl-C -----------------------------------------------------------------------------------------------------
+
+end_sleepers() { sql "select pg_terminate_backend(pid) from pg_stat_activity where wait_event = 'PgSleep'"; }
+waits_for() { until_sql "select count(*) > 0 from pg_stat_activity where $1" t; }
+
+interrupted_dump() {
+    local holder
+    client psql -Xq -d small -c 'begin; lock table t; select pg_sleep(1000)' >/dev/null 2>&1 &
+    holder=$!
+    waits_for "query like '%pg_sleep%' and wait_event = 'PgSleep'"
+    for file in i.dump i.sql; do
+        env --default-signal=INT "$calf" dump "$data" -d small -o $file &
+        waits_for "wait_event_type = 'Lock'"
+        [ $file != i.dump ] || [ -e $file.part ]
+        kill -INT $!
+        ends $! 130
+        [ ! -e $file ] && [ ! -e $file.part ]
+    done
+    env --default-signal=INT "$calf" dump "$data" -d small -F d -o i.dir &
+    waits_for "wait_event_type = 'Lock'"
+    kill -TERM $!
+    ends $! 143
+    [ ! -e i.dir ] && [ ! -e i.dir.part ]
+    end_sleepers
+    wait $holder || :
+}
+check 'Ctrl-C ends a dump and leaves no file' interrupted_dump
+end_sleepers # of one that failed
+
+interrupted_restore() {
+    { cat "$dumps/s.sql"; } | sed '/database dump complete/i select pg_sleep(1000);' >slow.sql
+    for db in gone postgres; do
+        env --default-signal=INT "$calf" restore "$data" slow.sql -d $db &
+        waits_for "wait_event = 'PgSleep'"
+        kill -INT $!
+        ends $! 130
+        is "select count(*) from pg_database where datname = 'gone'" 0
+        is "select count(*) from pg_class where relname = 't'" 0
+    done
+    # several programs: an index that waits for somebody's lock
+    calf restore "$data" "$dumps/s.dump" -d held -- --section pre-data
+    client psql -Xq -d held -c 'begin; lock table t; select pg_sleep(1000)' >/dev/null 2>&1 &
+    waits_for "datname = 'held' and wait_event = 'PgSleep'"
+    env --default-signal=INT "$calf" restore "$data" "$dumps/s.dump" -d held --jobs 2 -- --data-only &
+    waits_for "datname = 'held' and wait_event_type = 'Lock'"
+    kill -INT $!
+    ends $! 130
+    end_sleepers
+    mkfifo never
+    sleep 1000 >never & # a pipe that says nothing
+    holder=$!
+    env --default-signal=INT "$calf" restore "$data" -d gone < <(cat "$dumps/s.sql" never) &
+    waits_for "datname = 'gone'"
+    kill -INT $!
+    ends $! 130
+    kill $holder
+    is "select count(*) from pg_database where datname = 'gone'" 0
+}
+check 'Ctrl-C ends a restore and leaves the database as it was' interrupted_restore
+end_sleepers # of one that failed
+
+# ---- a terminal ----------------------------------------------------------------------------------------------------
+
+on_terminal() {
+    local out
+    out=$(script -qec "'$calf' dump '$data' -d everything" /dev/null || :)
+    grep -q 'not for a terminal' <<<"$out"
+    fails grep -q PGDMP <<<"$out"
+    # a table that nobody gets before the line was drawn
+    client psql -Xq -d small -c 'begin; lock table t; select pg_sleep(1000)' >/dev/null 2>&1 &
+    waits_for "wait_event = 'PgSleep'"
+    script -qfec "'$calf' dump '$data' -d small -o t.dump" typescript >/dev/null &
+    until_true grep -q 'dumping: ' typescript
+    end_sleepers
+    wait $!
+    calf restore "$data" t.dump -d terminal
+    calf dump "$data" -d small -o t.sql 2>quiet
+    calf restore "$data" t.sql -d terminal2 2>>quiet
+    [ ! -s quiet ]
+}
+check 'progress on a terminal, none in a pipe, no archive on a terminal' on_terminal
+end_sleepers # of one that failed
+
+# ---- closed directories ------------------------------------------------------------------------------------------------
+
+stop_server || exit 1
+closed() {
+    calf dump "$data" -d everything -o "$dumps/closed.sql"
+    diff <(grep -v restrict "$dumps/e.sql") <(grep -v restrict "$dumps/closed.sql")
+    [ ! -e "$data/postmaster.pid" ]
+    CALF_DATA=$scratch/other calf restore "$dumps/s.dump"
+    CALF_DATA=$scratch/other calf dump -F plain | grep -v restrict | diff - <(grep -v restrict "$dumps/lo.sql")
+    refused calf restore "$scratch/other" "$dumps/s.dump"
+    calf restore "$scratch/other" "$dumps/s.dump" --clean
+    calf dump "$scratch/other" -F plain | grep -v restrict | diff - <(grep -v restrict "$dumps/lo.sql")
+    [ ! -e "$scratch/other/postmaster.pid" ]
+}
+check 'directories that nobody serves' closed
+
+all_databases() {
+    local new=$scratch/all
+    start_server "$data"
+    client pg_dumpall | grep -v restrict >native.sql
+    calf dump "$data" --all | grep -v restrict | diff native.sql -
+    stop_server
+    calf dump "$data" --all -o all.sql
+    gzip all.sql
+    calf restore "$new" all.sql.gz 2>/dev/null # creates it; the role postgres is there
+    start_server "$new"
+    whole everything | diff "$scratch/want" -
+    client pg_dumpall | grep -v restrict | diff native.sql -
+    stop_server
+}
+check 'all databases and roles, into a new directory' all_databases
+
+finish
