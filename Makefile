@@ -48,7 +48,7 @@ API := $(wildcard src/api/*.c)
 CLI := $(wildcard cli/*.c)
 # zstd: whole, for what it only offers so (archive.c), and because PostgreSQL's is lazy
 LIBS := -l:libzstd.a -lcrypto -ldl -pthread
-CLI_LIBS := -lz -llz4
+CLI_LIBS := -lz -l:liblz4.a
 PG := $(B)/pg$(PG_MAJOR)
 obj = $(patsubst %,$(O)/%.o,$(basename $(1)))
 ifeq ($(SANITIZE),thread-api)

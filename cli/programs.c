@@ -57,14 +57,17 @@ static bool is_among(const char *tool, int n)
     return false;
 }
 
-/* With -D DIR before its own arguments. */
+/* With -D DIR after its own arguments, of which the first may be --version. */
 static int run_in(struct target *t, char *argv[])
 {
-    char *list[64] = {argv[0], "-D", t->dir};
-    int n = 1;
+    char *list[64];
+    int n = 0;
 
     for (; argv[n] && n < 60; n++)
-        list[n + 2] = argv[n];
+        list[n] = argv[n];
+    list[n] = "-D";
+    list[n + 1] = t->dir;
+    list[n + 2] = NULL;
     return argv[n] ? refuse("%s: more than 60 arguments", argv[0]) : target_run(t, list, NULL);
 }
 

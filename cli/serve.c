@@ -9,6 +9,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <grp.h>
 #include <netdb.h>
 #include <pthread.h>
 #include <signal.h>
@@ -16,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -351,6 +353,56 @@ static void add_uri(struct serve *s)
         snprintf(s->uris + used, sizeof(s->uris) - used, "%s\n", uri);
 }
 
+/* A setting that somebody made, not its default: its value in `out`. */
+static bool was_set(PGconn *conn, const char *name, char *out, size_t size)
+{
+    PGresult *res = PQexecParams(
+        conn, "select setting from pg_settings where name = $1 and source <> 'default'", 1, NULL,
+        &name, NULL, NULL, 0);
+    bool set = PQresultStatus(res) == PGRES_TUPLES_OK && PQntuples(res) == 1;
+
+    if (set)
+        snprintf(out, size, "%s", PQgetvalue(res, 0, 0));
+    PQclear(res);
+    return set;
+}
+
+/* Who may use the socket is PostgreSQL's to say (unix_socket_permissions, unix_socket_group), when
+ * it says something; else only its owner may. */
+static int share_socket(struct serve *s, PGconn *conn, char why[WHY_SIZE])
+{
+    char path[PATH_MAX + 32], mode[16], name[64];
+    struct group *group = NULL;
+
+    snprintf(path, sizeof(path), "%s/.s.PGSQL.5432", s->socket);
+    if (!s->socket[0])
+        return 0;
+    if (was_set(conn, "unix_socket_group", name, sizeof(name)) && name[0] &&
+        (!(group = getgrnam(name)) || chown(path, (uid_t)-1, group->gr_gid) < 0)) {
+        snprintf(why, WHY_SIZE, "cannot give the socket %.3900s to the group %s: %s", path, name,
+                 group ? strerror(errno) : "there is no such group");
+        return 1;
+    }
+    if (was_set(conn, "unix_socket_permissions", mode, sizeof(mode)) &&
+        chmod(path, (mode_t)strtol(mode, NULL, 8)) < 0) {
+        snprintf(why, WHY_SIZE, "cannot give the socket %.3900s the mode %s: %s", path, mode,
+                 strerror(errno));
+        return 1;
+    }
+    return 0;
+}
+
+/* The command's own process may have as many files open as it is allowed to. */
+static void raise_descriptors(void)
+{
+    struct rlimit files;
+
+    if (getrlimit(RLIMIT_NOFILE, &files) == 0 && files.rlim_cur < files.rlim_max) {
+        files.rlim_cur = files.rlim_max < 65536 ? files.rlim_max : 65536;
+        setrlimit(RLIMIT_NOFILE, &files);
+    }
+}
+
 static int open_database(struct serve *s)
 {
     struct calf_options o = {.size = sizeof(o),
@@ -363,6 +415,7 @@ static int open_database(struct serve *s)
     PGconn *conn;
     int rc;
 
+    raise_descriptors();
     if (!o.log_file)
         o.log = log_line;
     if (calf_look(s->dir, &st, &err) != CALF_OK)
@@ -377,10 +430,10 @@ static int open_database(struct serve *s)
     if (st.state == CALF_ABSENT)
         fprintf(stderr, "calf: made a new database in %s\n", s->dir);
     add_uri(s);
-    if (s->ntcp == 0 && !s->password[0])
-        return 0;
     conn = PQconnectdb(calf_dsn(s->db));
-    rc = s->password[0] ? set_password(s, conn, why) : 0;
+    rc = share_socket(s, conn, why);
+    if (rc == 0 && s->password[0])
+        rc = set_password(s, conn, why);
     if (rc == 0 && s->ntcp > 0)
         rc = check_access(s, conn, why);
     PQfinish(conn);

@@ -26,6 +26,10 @@
 #include <time.h>
 #include <unistd.h>
 
+/* Who comes when so many have not been accepted by the postmaster waits in the backlog, where he
+ * costs no descriptor. */
+#define WAITING_MAX 8
+
 struct listener {
     struct listener *next; /* lists_lock */
     struct server *server;
@@ -51,6 +55,10 @@ static void *accept_loop(void *arg)
             return NULL;
         if (fds[1].revents)
             return NULL;
+        if (server_handed_in(l->server) >= WAITING_MAX) {
+            poll(&fds[1], 1, 1);
+            continue;
+        }
         fd = accept4(l->fd, NULL, NULL, SOCK_CLOEXEC);
         if (fd >= 0) {
             server_hand_in(l->server, fd);

@@ -494,6 +494,7 @@ int kernel_connect(struct kernel *k);
 /* Give the server inside a connected socket, as if it had accepted it.  Takes `fd`.  0 or -errno.
  */
 int kernel_hand_in(struct kernel *k, int fd);
+int kernel_handed_in(struct kernel *k); /* connections that nobody has accepted yet */
 
 /* ---- spawn.c: programs outside -------------------------------------------- */
 bool command_is_inside(struct kernel *k, const char *path, char out[PATH_MAX]);

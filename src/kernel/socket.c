@@ -8,6 +8,7 @@
  */
 #include "kernel.h"
 
+#include <sys/ioctl.h>
 #include <sys/socket.h>
 #include <sys/syscall.h>
 #include <sys/un.h>
@@ -107,6 +108,17 @@ void inbox_close(struct kernel *k)
         close(fd);
     close(k->inbox[0]);
     k->inbox[0] = k->inbox[1] = -1;
+}
+
+int kernel_handed_in(struct kernel *k)
+{
+    int bytes = 0;
+
+    pthread_mutex_lock(&k->lock);
+    if (k->inbox_owner && ioctl(k->inbox[0], FIONREAD, &bytes) < 0)
+        bytes = 0;
+    pthread_mutex_unlock(&k->lock);
+    return bytes / (int)sizeof(int);
 }
 
 int kernel_hand_in(struct kernel *k, int fd)

@@ -157,6 +157,7 @@ bool server_is_alive(struct server *s); /* any thread */
 int server_connect(struct server *s);
 /* Gives the server a connection that the host accepted; takes fd; 0 or -errno.  Any thread. */
 int server_hand_in(struct server *s, int fd);
+int server_handed_in(struct server *s);               /* those that it has not accepted yet */
 const char *server_directory(const struct server *s); /* absolute */
 /* No server, only a place for server_run(): its programs have the host's environment.  NULL: no
  * memory. */

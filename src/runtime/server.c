@@ -390,6 +390,11 @@ int server_hand_in(struct server *s, int fd)
     return kernel_hand_in(s->kernel, fd);
 }
 
+int server_handed_in(struct server *s)
+{
+    return kernel_handed_in(s->kernel);
+}
+
 const char *server_directory(const struct server *s)
 {
     return s->dir;
