@@ -72,11 +72,12 @@ struct command {
 extern const struct command commands[]; /* ends with a NULL name */
 
 /* The command line of one command. */
-#define SETTINGS_MAX 20
+#define SETTINGS_MAX 23 /* as many as calf_open() takes; it counts what serve adds as well */
+#define SERVE_SETTINGS_MAX 4
 struct call {
     const struct command *command;
     const char *value[OPTION_COUNT]; /* NULL: not given; "" for one without a value */
-    const char *settings[SETTINGS_MAX + 1];
+    const char *settings[SETTINGS_MAX + SERVE_SETTINGS_MAX + 1];
     int nsettings;
     char **words; /* the other arguments, NULL at the end */
     int nwords;

@@ -333,6 +333,18 @@ log_option() {
 }
 check '--log gets the messages' log_option
 
+many_settings() { # serve's own count as well, and the 24th is refused
+    local settings=() n
+    copy many
+    for ((n = 1; n <= 23; n++)); do settings+=(-c "calf.n$n=$n"); done
+    refused 1 'more than 23 settings' "$calf" serve "$scratch/many" --no-password-danger "${settings[@]}"
+    refused 2 'more than 23 settings' "$calf" serve "$scratch/many" -c calf.n0=0 "${settings[@]}"
+    up "$scratch/many" "${settings[@]}"
+    is 'show calf.n23' 23 -h "$scratch/many" -U postgres
+    down
+}
+check '23 settings, and not one more' many_settings
+
 # ---- systemd ----------------------------------------------------------------------------------------
 
 notify() {
