@@ -115,11 +115,11 @@ void block_signals(void);
  */
 int target_open(struct target *t, const struct call *c, bool create);
 /*
- * The way in for ourselves: where the directory is served on several addresses st->uri becomes that
- * of a Unix socket, which asks for no password; and a stock server's superuser is postgres, or has
- * the name of who ran initdb, which is libpq's default: PGUSER is set where it must be.
+ * The way in for ourselves: st->uri becomes that of a Unix socket where there is one, because that
+ * asks for no password; and a stock server's superuser is postgres, or has the name of who ran
+ * initdb, which is libpq's default: PGUSER is set where it must be.
  */
-void find_entry(const char *dir, struct calf_status *st);
+void find_entry(struct calf_status *st);
 /* Run a program of PostgreSQL's on it; our signals are the program's.  fds as for calf_run(). */
 int target_run(struct target *t, char *const argv[], const int fds[3]);
 /*

@@ -147,7 +147,7 @@ void check_sessions(struct doctor *d)
                "looked at; --open does");
         return;
     } else {
-        find_entry(d->target.dir, &d->status);
+        find_entry(&d->status);
         snprintf(d->target.uri, sizeof(d->target.uri), "%s", d->status.uri);
     }
     conn = connect_to(d, NULL);

@@ -79,7 +79,7 @@ int command_status(struct call *c)
         return rc;
     size = disk_usage(t.dir);
     entry = st;
-    find_entry(t.dir, &entry);
+    find_entry(&entry);
     if (st.uri[0])
         sessions = ask_server(&entry, version);
     at = st.since;

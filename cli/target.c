@@ -97,24 +97,12 @@ static int open_here(struct target *t, const struct call *c)
     return 0;
 }
 
-void find_entry(const char *dir, struct calf_status *st)
+void find_entry(struct calf_status *st)
 {
-    char path[PATH_MAX + 16], line[sizeof(st->uri)];
     PGconn *conn;
-    FILE *f;
 
-    if (!st->stock && st->uri[0]) {
-        snprintf(path, sizeof(path), "%s/calf.listen", dir); /* all of them, the newest first */
-        f = fopen(path, "re");
-        while (f && fgets(line, sizeof(line), f))
-            if (strstr(line, "?host=/")) {
-                line[strcspn(line, "\n")] = '\0';
-                strcpy(st->uri, line);
-                break;
-            }
-        if (f)
-            fclose(f);
-    }
+    if (st->socket_uri[0])
+        strcpy(st->uri, st->socket_uri);
     if (!st->stock || !st->uri[0] || getenv("PGUSER"))
         return;
     conn = PQconnectdb(st->uri);
@@ -137,7 +125,7 @@ int target_open(struct target *t, const struct call *c, bool create)
         if (st.state == CALF_ABSENT && !create)
             return refuse("there is no database in %s; \"calf psql %s\" makes one", t->dir, t->dir);
         if (st.state == CALF_OPEN && st.uri[0]) {
-            find_entry(t->dir, &st);
+            find_entry(&st);
             strcpy(t->uri, st.uri);
             return set_environment(t->uri);
         }
@@ -171,57 +159,12 @@ PGconn *target_connect(struct target *t)
     return target_connect_to(t, NULL);
 }
 
-/* ---- running a program ----------------------------------------------------------------------- */
-
-struct runner {
-    struct target *target;
-    char *const *argv;
-    const int *fds;
-    pthread_t main;
-    int code;
-    _Atomic bool done;
-};
-
-static void *run(void *arg)
-{
-    struct runner *r = arg;
-    struct calf_error err;
-
-    if (calf_run(r->target->db, r->argv, r->fds, &r->code, &err) != CALF_OK)
-        r->code = refuse_error(&err);
-    r->done = true;
-    pthread_kill(r->main, SIGUSR2); /* sigwait() below returns */
-    return NULL;
-}
-
-int target_run(struct target *t, char *const argv[], const int fds[3])
-{
-    struct runner r = {.target = t, .argv = argv, .fds = fds, .main = pthread_self()};
-    pthread_t thread;
-    int sig, stops = 0;
-
-    if (pthread_create(&thread, NULL, run, &r) != 0)
-        return refuse("cannot start %s: no thread", argv[0]);
-    while (sigwait(&ours, &sig) == 0 && !r.done) {
-        calf_run_signal(t->db, sig, NULL);
-        if (sig != SIGINT && sig != SIGWINCH && stops++) {
-            refuse("stopped at once; the database recovers when it is opened");
-            _exit(128 + sig);
-        }
-    }
-    pthread_join(thread, NULL);
-    return r.code;
-}
-
-/* ---- work that can be stopped
- * --------------------------------------------------------------------
- */
+/* ---- running programs: a thread works, this one takes the signals ------------------------- */
 
 struct worker {
-    struct target *target;
     int (*work)(void *arg);
     void *arg;
-    pthread_t main;
+    pthread_t thread, main;
     int code;
     _Atomic bool done;
 };
@@ -232,19 +175,59 @@ static void *work(void *arg)
 
     w->code = w->work(w->arg);
     w->done = true;
-    pthread_kill(w->main, SIGUSR2); /* sigwaitinfo() below returns */
+    pthread_kill(w->main, SIGUSR2); /* who waits for signals goes on */
     return NULL;
+}
+
+static bool begin(struct worker *w)
+{
+    w->main = pthread_self();
+    if (pthread_create(&w->thread, NULL, work, w) == 0)
+        return true;
+    refuse("there is no thread for the work");
+    return false;
+}
+
+struct program {
+    struct target *target;
+    char *const *argv;
+    const int *fds;
+};
+
+static int run_program(void *arg)
+{
+    struct program *p = arg;
+
+    return target_program(p->target, p->argv, p->fds);
+}
+
+int target_run(struct target *t, char *const argv[], const int fds[3])
+{
+    struct program p = {t, argv, fds};
+    struct worker w = {.work = run_program, .arg = &p};
+    int sig, stops = 0;
+
+    if (!begin(&w))
+        return 1;
+    while (sigwait(&ours, &sig) == 0 && !w.done) {
+        calf_run_signal(t->db, sig, NULL);
+        if (sig != SIGINT && sig != SIGWINCH && stops++) {
+            refuse("stopped at once; the database recovers when it is opened");
+            _exit(128 + sig);
+        }
+    }
+    pthread_join(w.thread, NULL);
+    return w.code;
 }
 
 int target_work(struct target *t, int (*function)(void *arg), void *arg)
 {
-    struct worker w = {.target = t, .work = function, .arg = arg, .main = pthread_self()};
+    struct worker w = {.work = function, .arg = arg};
     struct timespec step = {0, 200000000};
     int signal = SIGINT; /* programs cancel their queries by it; who does not end gets SIGTERM */
-    pthread_t thread;
 
-    if (pthread_create(&thread, NULL, work, &w) != 0)
-        return refuse("there is no thread for the work");
+    if (!begin(&w))
+        return 1;
     for (;;) {
         /* again and again, for programs that had only been about to begin */
         int sig = t->stopped ? sigtimedwait(&ours, NULL, &step) : sigwaitinfo(&ours, NULL);
@@ -259,7 +242,7 @@ int target_work(struct target *t, int (*function)(void *arg), void *arg)
             signal = SIGTERM;
         }
     }
-    pthread_join(thread, NULL);
+    pthread_join(w.thread, NULL);
     return t->stopped ? 128 + t->stopped : w.code;
 }
 
@@ -273,8 +256,7 @@ int target_program(struct target *t, char *const argv[], const int fds[3])
     return calf_run(t->db, argv, fds, &code, &err) == CALF_OK ? code : refuse_error(&err);
 }
 
-/* ---- closing ------------------------------------------------------------------------------------
- */
+/* ---- closing ----------------------------------------------------------------------------- */
 
 static void *close_smart(void *arg)
 {

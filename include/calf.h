@@ -268,6 +268,7 @@ struct calf_status {
     int stock;       /* it is a stock PostgreSQL server */
     long long since; /* when it was opened, in seconds since 1970; 0: unknown */
     char uri[4096];  /* where it listens, for libpq; the newest of calf_listen(); "": nowhere */
+    char socket_uri[4096]; /* the newest that is a Unix socket; "": none */
 };
 
 /*

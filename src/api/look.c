@@ -29,15 +29,21 @@ static bool was_closed(const char *dir)
     return read_all && (state == DB_SHUTDOWNED || state == DB_SHUTDOWNED_IN_RECOVERY);
 }
 
-static void read_uri(const char *dir, char *out, size_t size)
+/* The newest comes first (listen.c). */
+static void read_uris(const char *dir, struct calf_status *st)
 {
-    char path[PATH_MAX + 32];
+    char path[PATH_MAX + 32], line[sizeof(st->uri)];
     FILE *f;
 
     snprintf(path, sizeof(path), "%s/" LISTEN_FILE, dir);
     f = fopen(path, "re");
-    if (f && fgets(out, (int)size, f))
-        out[strcspn(out, "\n")] = '\0';
+    while (f && !st->socket_uri[0] && fgets(line, sizeof(line), f)) {
+        line[strcspn(line, "\n")] = '\0';
+        if (!st->uri[0])
+            strcpy(st->uri, line);
+        if (strstr(line, "?host="))
+            strcpy(st->socket_uri, line);
+    }
     if (f)
         fclose(f);
 }
@@ -50,22 +56,28 @@ int calf_look(const char *path, struct calf_status *status, struct calf_error *e
     int held;
 
     err = error_room(err, &own);
+    if (status)
+        *status = (struct calf_status){.state = CALF_ABSENT};
     if (!path || !*path || !status)
         return fail(err, CALF_MISUSE, "calf_look() needs a path and room for its answer"),
                CALF_MISUSE;
-    *status = (struct calf_status){.state = CALF_ABSENT};
     if (stat(path, &st) < 0 && errno == ENOENT)
         return CALF_OK;
     held = lock_holder(path, &holder, err);
     if (held < 0)
         return err->code;
     if (held) {
-        *status = (struct calf_status){CALF_OPEN, holder.pid, holder.stock, holder.since, ""};
-        if (!holder.stock)
-            read_uri(path, status->uri, sizeof(status->uri));
-        else if (holder.socket_dir[0])
+        status->state = CALF_OPEN;
+        status->pid = holder.pid;
+        status->stock = holder.stock;
+        status->since = holder.since;
+        if (!holder.stock) {
+            read_uris(path, status);
+        } else if (holder.socket_dir[0]) {
             snprintf(status->uri, sizeof(status->uri),
                      "postgresql:///postgres?host=%.3900s&port=%d", holder.socket_dir, holder.port);
+            strcpy(status->socket_uri, status->uri);
+        }
         return CALF_OK;
     }
     switch (server_look(path, CALF_PG_MAJOR, err)) {

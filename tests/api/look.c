@@ -97,8 +97,12 @@ static void states(const char *top)
 
     CHECK(calf_open(dir, NULL, &db, &err) == CALF_OK); /* this process */
     CHECK(calf_listen(db, "tcp:0", &err) == CALF_OK);
-    CHECK(calf_look(dir, &st, &err) == CALF_OK && st.pid == getpid());
-    CHECK(strcmp(st.uri, calf_uri(db)) == 0);
+    CHECK(calf_look(dir, &st, &err) == CALF_OK && st.pid == getpid() && !st.socket_uri[0]);
+    CHECK(calf_unlisten(db, NULL, &err) == CALF_OK && calf_listen(db, dir, &err) == CALF_OK);
+    CHECK(calf_listen(db, "tcp:0", &err) == CALF_OK);
+    CHECK(calf_look(dir, &st, &err) == CALF_OK && strcmp(st.uri, calf_uri(db)) == 0);
+    CHECK(strstr(st.uri, "@127.0.0.1:") && strstr(st.socket_uri, "?host="));
+    PQfinish(connect_to(st.socket_uri));
     CHECK(calf_unlisten(db, NULL, &err) == CALF_OK);
     CHECK(calf_look(dir, &st, &err) == CALF_OK && !st.uri[0]);
     CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
