@@ -10,20 +10,6 @@ set -u
 # shellcheck source=tests/cli/compare.sh
 . "$(dirname "$0")/compare.sh"
 here=$(cd "$(dirname "$0")" && pwd)
-calf() { timeout -k 5 "$deadline" "$calf" "$@"; }
-# refused COMMAND...: it fails with exit code 1 or 2 and says why
-refused() {
-    local rc=0
-    "$@" 2>"$scratch/said" || rc=$?
-    cat "$scratch/said"
-    [ "$rc" = 1 ] || [ "$rc" = 2 ] || { echo "exit code $rc: $*"; return 1; }
-    grep -q '^calf: ' "$scratch/said"
-}
-ends() {
-    local rc=0
-    wait "$1" || rc=$?
-    [ $rc = "$2" ] || { echo "exit code $rc, not $2"; return 1; }
-}
 cd "$scratch" || exit 1
 data=$scratch/data
 

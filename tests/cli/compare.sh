@@ -1,6 +1,8 @@
-# shellcheck shell=bash # sourced by dump.sh and backup.sh
+# shellcheck shell=bash # sourced by the tests of dumps and backups
 #
 # compare.sh - what a database contains, as text: two databases are equal when their texts are
+#
+# And how these tests call calf and see it refuse.
 #
 # Three views of it, none of which is calf's: pg_dump's, run natively; the rows of every table,
 # sorted by the server; and the names of all objects and their privileges, from the catalogs.
@@ -45,3 +47,22 @@ contents() {
 
 # whole DATABASE: all of it
 whole() { schema -d "$1" && contents "$1"; }
+
+limit=$deadline # seconds for one command
+calf() { timeout -k 5 "$limit" "$calf" "$@"; }
+
+# refused COMMAND...: it fails with exit code 1 or 2, and says why
+refused() {
+    local rc=0
+    "$@" 2>"$scratch/said" || rc=$?
+    cat "$scratch/said"
+    [ "$rc" = 1 ] || [ "$rc" = 2 ] || { echo "exit code $rc: $*"; return 1; }
+    grep -q '^calf: ' "$scratch/said"
+}
+
+# ends PID CODE
+ends() {
+    local rc=0
+    wait "$1" || rc=$?
+    [ $rc = "$2" ] || { echo "exit code $rc, not $2"; return 1; }
+}

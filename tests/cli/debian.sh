@@ -15,7 +15,6 @@ if [ ! -x $deb/postgres ] || [ ! -e /usr/share/postgresql/15/extension/hstore.co
     skip debian 'it wants the package postgresql-15'
     finish
 fi
-calf() { timeout -k 5 "$deadline" "$calf" "$@"; }
 cd "$scratch" || exit 1
 data=$scratch/data
 dumps=$scratch/dumps

@@ -144,22 +144,10 @@ check 'open by a server that answers, then does not' held
 
 inside() {
     copy inside
-    mkfifo "$scratch/inside.fifo"
-    python3 - "$repo/build/libcalf.so" "$scratch/inside" "$scratch/inside.fifo" <<'END' &
-import ctypes, sys
-lib, db, err = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p(), ctypes.create_string_buffer(2048)
-assert lib.calf_open(sys.argv[2].encode(), None, ctypes.byref(db), err) == 0, err.raw[4:]
-open(sys.argv[3], "w").close()
-open(sys.argv[3]).read()
-lib.calf_close(db, 0, None)
-END
-    pid=$!
-    echo $pid >>"$scratch/servers"
-    read -r _ <"$scratch/inside.fifo" || :
+    hold_inside "$scratch/inside"
     look=true
     finds warning state "process $pid, which lets nobody in" "$scratch/inside"
-    : >"$scratch/inside.fifo"
-    gone $pid
+    let_go "$pid"
 }
 check 'open inside of a program that lets nobody in' inside
 

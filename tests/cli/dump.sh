@@ -10,21 +10,6 @@ set -u
 # shellcheck source=tests/cli/compare.sh
 . "$(dirname "$0")/compare.sh"
 here=$(cd "$(dirname "$0")" && pwd)
-calf() { timeout -k 5 "$deadline" "$calf" "$@"; }
-# ends PID CODE
-ends() {
-    local rc=0
-    wait "$1" || rc=$?
-    [ $rc = "$2" ] || { echo "exit code $rc, not $2"; return 1; }
-}
-# refused COMMAND...: it fails with exit code 1 or 2, and says one thing
-refused() {
-    local rc=0
-    "$@" 2>"$scratch/said" || rc=$?
-    cat "$scratch/said"
-    [ "$rc" = 1 ] || [ "$rc" = 2 ] || { echo "exit code $rc: $*"; return 1; }
-    grep -q '^calf: ' "$scratch/said"
-}
 cd "$scratch" || exit 1
 data=$scratch/data
 dumps=$scratch/dumps

@@ -11,7 +11,7 @@ set -u
 . "$(dirname "$0")/../server/lib.sh"
 # shellcheck source=tests/cli/compare.sh
 . "$(dirname "$0")/compare.sh"
-calf() { timeout -k 5 $((deadline * 5)) "$calf" "$@"; }
+limit=$((deadline * 5))
 core=$repo/build/tests/pg/core
 [ "$major" = 17 ] || core=$repo/build/tests/pg$major/core
 if [ ! -d "$core/cluster" ]; then

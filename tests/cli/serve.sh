@@ -611,26 +611,14 @@ check 'a directory that a stock server serves' stock_served
 
 inside() {
     copy inside
-    mkfifo "$scratch/inside.fifo"
-    python3 - "$repo/build/libcalf.so" "$scratch/inside" "$scratch/inside.fifo" <<'END' &
-import ctypes, sys
-lib, db, err = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p(), ctypes.create_string_buffer(2048)
-assert lib.calf_open(sys.argv[2].encode(), None, ctypes.byref(db), err) == 0, err.raw[4:]
-open(sys.argv[3], "w").close()
-open(sys.argv[3]).read()
-lib.calf_close(db, 0, None)
-END
-    pid=$!
-    echo $pid >>"$scratch/servers"
-    read -r _ <"$scratch/inside.fifo" || :
+    hold_inside "$scratch/inside"
     refused 1 "in use by process $pid, which lets nobody in" "$calf" psql "$scratch/inside" -c 'select 1'
     refused 1 "in use by process $pid, which lets nobody in" "$calf" run pg_dump "$scratch/inside"
     refused 1 "in use by process $pid" "$calf" serve "$scratch/inside"
     refused 1 "inside of python3.*process $pid" "$calf" stop "$scratch/inside"
     refused 1 "inside of process $pid, which lets no other" "$calf" url "$scratch/inside"
     "$calf" status "$scratch/inside" | grep -q 'lets no other process in'
-    : >"$scratch/inside.fifo"
-    gone $pid
+    let_go "$pid"
 }
 check 'a directory that another program has inside' inside
 

@@ -122,11 +122,13 @@ PY
 }
 check 'the connection after the last is refused in words, and let in when there is room' too_many
 
-# A client that asks for much and reads nothing of it; $! is its pid.
+# A client that asks for much and reads nothing of it; $! is its pid.  It has no end of the pipe to
+# read from itself, and who does not end it leaves that to check().
 unread() {
     [ -p "$scratch/unread" ] || mkfifo "$scratch/unread"
     "$debian/psql" -Xq "$uri" -c '\copy (select repeat($$x$$, 1000) from generate_series(1, 100000000) g) to pstdout' \
-        >"$scratch/unread" 2>/dev/null &
+        >"$scratch/unread" 2>/dev/null 9<&- &
+    echo $! >>"$scratch/servers"
     exec 9<"$scratch/unread"
     until_sql "select wait_event from pg_stat_activity where query ilike 'copy%to stdout%' and pid <> pg_backend_pid()" ClientWrite
 }

@@ -39,6 +39,7 @@ base=${TMPDIR:-/tmp}
 [ "${room:-0}" -gt 2000000 ] && [ -w /dev/shm ] && base=/dev/shm
 scratch=$(mktemp -d "$base/calf-test.XXXXXX") || exit 2
 socket=$(mktemp -d /tmp/calf.XXXXXX) || exit 2 # short: a socket's path has at most 107 bytes
+first_socket=$socket # a script may go on with another one
 chmod 755 "$scratch"
 chmod 777 "$socket"
 export PGHOST=$socket
@@ -51,7 +52,7 @@ trap 'exit 143' TERM
 
 cleanup() {
     end_servers 0
-    rm -rf "$scratch" "$socket"
+    rm -rf "$scratch" "$first_socket"
 }
 
 # end_servers N: all but the first N that were started
@@ -106,6 +107,26 @@ start_server() {
         forget_server
         return 1
     fi
+}
+
+# hold_inside DIR: a program, $pid, that has the directory inside and lets nobody in, until let_go PID
+hold_inside() {
+    [ -p "$scratch/inside.fifo" ] || mkfifo "$scratch/inside.fifo"
+    python3 - "$repo/build/libcalf.so" "$1" "$scratch/inside.fifo" <<'END' &
+import ctypes, sys
+lib, db, err = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p(), ctypes.create_string_buffer(2048)
+assert lib.calf_open(sys.argv[2].encode(), None, ctypes.byref(db), err) == 0, err.raw[4:]
+open(sys.argv[3], "w").close()
+open(sys.argv[3]).read()
+lib.calf_close(db, 0, None)
+END
+    pid=$!
+    echo "$pid" >>"$scratch/servers"
+    read -r _ <"$scratch/inside.fifo" || :
+}
+let_go() {
+    : >"$scratch/inside.fifo"
+    gone "$1"
 }
 
 forget_server() {
