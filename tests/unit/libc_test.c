@@ -340,6 +340,20 @@ static bool same_tm(const struct tm *a, const struct tm *b)
            a->tm_gmtoff == b->tm_gmtoff && IS(a->tm_zone, b->tm_zone);
 }
 
+/*
+ * Two moments with one local time: a zone that goes back without daylight saving time before or
+ * after has some (Casablanca, 1985-12-31).  Which of them glibc's mktime() finds depends on what
+ * it was asked before.
+ */
+static bool is_twice(time_t one, time_t other)
+{
+    struct tm a = *localtime(&one), b = *localtime(&other);
+
+    b.tm_gmtoff = a.tm_gmtoff;
+    b.tm_zone = a.tm_zone;
+    return one != other && same_tm(&a, &b);
+}
+
 static void compare_zone(const char *zone)
 {
     int bad = 0;
@@ -368,6 +382,8 @@ static void compare_zone(const char *zone)
         a = b = round;
         ta = sys_mktime(&a);
         tb = mktime(&b);
+        if (is_twice(ta, tb)) /* either is right, with all that belongs to it */
+            b = *localtime(&ta), tb = ta;
         if (ta != tb || !same_tm(&a, &b)) {
             if (!bad++)
                 printf("not ok: mktime of %ld in %s: calf %ld, host %ld\n", (long)t, zone, (long)ta,
