@@ -238,6 +238,7 @@ struct proc {
 
     /* an external program (spawn.c) carried by this process */
     _Atomic pid_t host_pid;
+    struct outside *outside;
 };
 
 /* ---- the kernel ---------------------------------------------------------- */
