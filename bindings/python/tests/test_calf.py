@@ -250,6 +250,14 @@ class Calf(unittest.TestCase):
                     wire.exchange()
             self.assertEqual(raised.exception.code, calf.ENDED)
 
+    def test_example(self):
+        example = os.path.join(os.path.dirname(__file__), "../example/notes.py")
+        with tempfile.TemporaryDirectory() as scratch:
+            env = dict(os.environ, NOTES=os.path.join(scratch, "notes"))
+            for words in ["remember", "the milk"], []:
+                said = subprocess.check_output([sys.executable, example, *words], env=env, text=True)
+                self.assertTrue(said.endswith(" remember the milk\n"), said)
+
     def test_plain_functions(self):
         self.assertIn("PostgreSQL", calf.version())
         self.assertEqual(calf.features(), sorted(calf.features()))
