@@ -111,6 +111,7 @@ function call (name, ...args) {
 async function callAsync (name, ...args) {
   const err = {}
   check(await promisify(calf[name].async)(...args, err), err)
+  return args // so that they are there until now: koffi does not hold buffers while a call lasts
 }
 
 function choose (what, choices, name) {
@@ -223,8 +224,8 @@ class Database {
   }
 
   // Copies it, while sessions go on.
-  snapshot (path) {
-    return callAsync('snapshot', this.#handle, path)
+  async snapshot (path) {
+    await callAsync('snapshot', this.#handle, path)
   }
 
   wire () {
@@ -294,8 +295,8 @@ function runSignal (signal) {
 }
 
 // Copies a closed data directory.
-function clone (from, to) {
-  return callAsync('clone', from, to)
+async function clone (from, to) {
+  await callAsync('clone', from, to)
 }
 
 // The directory for an application's own data, not created.
