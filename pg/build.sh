@@ -9,7 +9,11 @@
 #   stock  the same source and switches built the normal way, to compare with
 #                                                       -> build/pgMAJOR-stock/pgsql
 #
-# The rule that matters: the result depends on this file, calf_pg.h, the
+# The images' postgres is compiled twice: the first one only counts what train.sh lets it do,
+# the second one is arranged by that.  Processors predict less well inside calf
+# (docs/architecture.md), and this takes away more than that costs.
+#
+# The rule that matters: the result depends on this file, the others in pg/ that it names, the
 # source and the two arguments, and on nothing else in calf.  A hash of these is
 # written last, to build/pgMAJOR*/built; while it matches, there is nothing
 # to do.  An interrupted build goes on where it was.
@@ -62,7 +66,7 @@ if [ "$flavour" = image ]; then
     # Found through CPATH, because pg_config tells the options to everyone.
     copt="$copt -include calf_pg.h"
     export CPATH=$here
-    inputs+=("$here/calf_pg.h")
+    inputs+=("$here/calf_pg.h" "$here/train.sh" "$here/train.sql")
 fi
 
 fail() {
@@ -108,6 +112,22 @@ build() {
     make -C "$objects" -j"$(nproc)" COPT="$copt" "$@"
 }
 
+# The server before the rest, which then finds it made; its libraries before it, because clients have
+# objects of the same directories.
+build_to_count() {
+    build -C src/backend generated-headers && build -C src/port && build -C src/common && build -C src/timezone &&
+        build -C src/backend COPT="$copt -fprofile-generate" && build world-bin
+}
+
+# Leaves the profile beside the objects of the server, and no such objects.
+train() {
+    install_tree && { "$here/train.sh" "$top/pgsql" "$objects" || echo "$name: no profile"; } &&
+        rm -rf "$top/pgsql" "$objects/src/backend/postgres" &&
+        find "$objects/src/backend" -name objfiles.txt -exec cat {} + | tr ' ' '\n' |
+        sed -n "s,^src/backend/.*\.o$,$objects/&,p" | xargs rm -f &&
+        find "$objects/src/backend" -name objfiles.txt -delete # else the objects are not missed
+}
+
 build_test_tools() {
     build -C src/test/regress && build -C src/test/isolation
 }
@@ -132,6 +152,17 @@ if [ "$(cat "$objects/configured" 2>/dev/null)" != "$key" ]; then
     : >"$log"
     step configure configure
     echo "$key" >"$objects/configured"
+fi
+if [ "$flavour" = image ]; then
+    if [ ! -e "$objects/trained" ]; then
+        step 'compile to count' build_to_count
+        step train train
+        touch "$objects/trained"
+    fi
+    [ -e "$objects/src/backend/main/main.gcda" ] ||
+        echo "$name: the training failed, see $shown; the server will be slower with many clients" >&2
+    # What the training did not reach is compiled as ever.
+    copt="$copt -fprofile-use -fprofile-partial-training -fprofile-correction -Wno-missing-profile"
 fi
 step compile build world-bin
 step install install_tree
