@@ -42,6 +42,8 @@ usage() {
         one_line 2 'unexpected argument x' calf "$c" a x x
     done
     one_line 2 'say which' calf run
+    one_line 1 'calf run --help' calf run dance
+    for c in $(ls "$bin"); do calf run --help | grep -qE "(: | |^)$c(,|$)" || { echo "no $c"; return 1; }; done
     one_line 2 'no completion for tcsh' calf completion tcsh
     one_line 2 'which shell' calf completion
     one_line 2 'no command dance' calf help dance
@@ -145,6 +147,14 @@ completes() {
     # shellcheck disable=SC2086
     offers $shell 'calf run ' $programs
     offers $shell 'calf run pg_dump ' demo
+    offers $shell 'calf psql ' demo
+    offers_not $shell 'calf psql ' letter
+    offers $shell 'calf psql demo -f ' letter
+    offers $shell 'calf restore ' letter demo
+    offers $shell 'calf restore demo ' letter
+    offers $shell 'calf backup demo ' 'a dir'
+    offers_not $shell 'calf backup demo ' letter
+    offers $shell 'calf dump --format ' custom plain directory tar
     offers $shell 'calf completion ' bash zsh fish
     offers $shell 'calf help doc' doctor
 }
