@@ -205,6 +205,11 @@ interrupted() {
     kill -TERM $!
     ends $! 143
     [ -d copy ] && [ ! -e copy.part ]
+    env --default-signal=INT "$calf" backup "$data" copy2 &
+    until_true test -e copy2.part/base
+    kill -INT $!
+    ends $! 130
+    [ ! -e copy2 ] && [ ! -e copy2.part ]
     until_sql 'select count(*) from pg_replication_slots' 0
     until_sql "select count(*) from pg_stat_activity where backend_type = 'walsender'" 0
     stop_server

@@ -264,6 +264,12 @@ replaces() {
     client createdb old --owner dump_owner
     sql 'create table old (a int)' -d old
     refused calf restore "$data" fails.sql -d old --clean
+    client createdb old_calf_restore # what would be made anew
+    head -c 2000 "$dumps/s.dump" >cut.dump
+    refused calf restore "$data" cut.dump -d old --clean
+    grep -q 'cannot be restored' said
+    is "select count(*) from pg_database where datname ~ '^old'" 2
+    client dropdb old_calf_restore
     is "select count(*) from pg_class where relname = 'old'" 1 -d old
     client psql -Xq -d old -c 'select pg_sleep(1000)' 2>/dev/null & # it is in the way
     until_sql "select count(*) from pg_stat_activity where datname = 'old'" 1
@@ -294,6 +300,11 @@ output_files() {
     refused calf dump "$data" -F nonsense -o x
     refused calf dump "$data" --all -F custom -o x
     refused calf dump "$data" --all -o x.sql.gz
+    for jobs in '--jobs 2' '-j2' '-F d -- -j 2' '-F d -- --jobs=2'; do
+        # shellcheck disable=SC2086
+        refused calf dump "$data" -o x $jobs
+        grep -q 'cannot have several jobs inside.*outside' said
+    done
     refused calf dump "$scratch/absent" -o x
     [ ! -e x ]
     refused calf restore "$data" "$dumps/s.sql" --jobs 2
@@ -352,6 +363,23 @@ interrupted_restore() {
     kill -INT $!
     ends $! 130
     end_sleepers
+    # into a database that was made for it, also one that is to replace another
+    client createdb slow
+    sql "create function slowly(int) returns int immutable language plpgsql as
+        \$\$ begin if current_database() <> 'slow' then perform pg_sleep(1000); end if; return \$1; end \$\$;
+        create table a as select 1 x; create table b as select 1 x; create index on a (slowly(x)); create index on b (slowly(x))" -d slow
+    calf dump "$data" -d slow -o slow.dump
+    client createdb replaced
+    sql 'create table mine ()' -d replaced
+    for more in '-d gone' '-d gone --jobs 2' '-d replaced --clean' '-d replaced --clean --jobs 2'; do
+        # shellcheck disable=SC2086
+        env --default-signal=INT "$calf" restore "$data" slow.dump $more &
+        waits_for "datname in ('gone', 'replaced_calf_restore') and wait_event = 'PgSleep'"
+        kill -INT $!
+        ends $! 130
+        is "select count(*) from pg_database where datname in ('gone', 'replaced_calf_restore')" 0
+        is "select count(*) from pg_class where relname = 'mine'" 1 -d replaced
+    done
     mkfifo never
     sleep 1000 >never & # a pipe that says nothing
     holder=$!
@@ -386,6 +414,41 @@ on_terminal() {
 }
 check 'progress on a terminal, none in a pipe, no archive on a terminal' on_terminal
 end_sleepers # of one that failed
+
+# shows LINE: it was on the terminal
+shows() { until_true grep -qE "$1" typescript; }
+
+how_far() {
+    local left='[1-9][0-9]? %, [0-9]+:[0-9]+, about [0-9]+:[0-9]+ left'
+    client createdb far
+    sql "create table far as select g, repeat(md5(g::text), 8) from generate_series(1, 30000) g; create table so (a int)" -d far
+    mkfifo slow # who reads it stops in the middle of the first table
+    script -qfec "'$calf' dump '$data' -d far -F plain -o slow" typescript >/dev/null &
+    exec 8<slow
+    head -c 4000000 <&8 >far.sql
+    shows "dumping: [0-9.]+ MB, table 1 of 2, $left"
+    cat <&8 >>far.sql
+    exec 8<&-
+    wait $!
+    client createdb far2
+    sql 'create table held (a int)' -d far2
+    client psql -Xq -d far2 -c 'begin; lock table held; select pg_sleep(1000)' >/dev/null 2>&1 &
+    waits_for "datname = 'far2' and wait_event = 'PgSleep'"
+    { cat far.sql; echo 'insert into public.held values (1);'; sed s/public.far/public.far2/ far.sql; } >twice.sql
+    script -qfec "'$calf' restore '$data' twice.sql -d far2" typescript >/dev/null &
+    shows "restoring: [0-9.]+ MB, $left"
+    end_sleepers
+    wait
+    calf restore "$data" "$dumps/s.dump" -d far3 -- --section pre-data
+    client psql -Xq -d far3 -c 'begin; lock table u; select pg_sleep(1000)' >/dev/null 2>&1 &
+    waits_for "datname = 'far3' and wait_event = 'PgSleep'"
+    script -qfec "'$calf' restore '$data' '$dumps/s.dump' -d far3 -- --data-only" typescript >/dev/null &
+    shows "restoring: [0-9.]+ MB, object [0-9]+ of [0-9]+, 50 %, [0-9]+:[0-9]+, about [0-9]+:[0-9]+ left"
+    end_sleepers
+    wait
+    is 'select count(*) from u' 100 -d far3
+}
+check 'how far it is: bytes, tables, per cent, the time that is left' how_far
 
 # ---- closed directories ------------------------------------------------------------------------------------------------
 
