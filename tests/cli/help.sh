@@ -56,8 +56,9 @@ check 'usage errors exit 2, in one line' usage
 
 man_page() {
     local c page
-    calf help --man | cmp - "$repo/build/calf.1"
-    groff -man -ww -Tutf8 "$repo/build/calf.1" >"$scratch/page" 2>"$scratch/err"
+    calf help --man >"$scratch/calf.1"
+    [ "$major" != 17 ] || cmp "$scratch/calf.1" "$repo/build/calf.1"
+    groff -man -ww -Tutf8 "$scratch/calf.1" >"$scratch/page" 2>"$scratch/err"
     cat "$scratch/err"
     [ ! -s "$scratch/err" ]
     page=$(sed 's/\x1b\[[0-9;]*m//g; s/[‐−]/-/g; s/.\x08//g' "$scratch/page")
