@@ -8,7 +8,10 @@
  *
  * An outside program is cloned without a termination signal, so the host's
  * SIGCHLD handler and its waitpid(-1) never hear of it; a carrier waits for it
- * and stands for it in the process table.
+ * and stands for it in the process table.  In a session that a process made with
+ * setsid(), as PostgreSQL's do, it leads a group of its own in the host, so that a
+ * signal reaches what it started as well; else it stays in the host's group, which
+ * may be a terminal's (a pager).
  */
 #include "kernel.h"
 
@@ -95,6 +98,7 @@ int spawn_outside(struct proc *p, const char *path, char *const argv[], char *co
     size_t size = 256 << 10;
     char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     pid_t pid;
+    bool own_group;
     int rc;
 
     CHECK(l && stack != MAP_FAILED);
@@ -104,7 +108,7 @@ int spawn_outside(struct proc *p, const char *path, char *const argv[], char *co
                          .cwd = p->cwd->fd,
                          .umask = p->umask,
                          .nfds = p->nfds < 3 ? 3 : p->nfds,
-                         .own_group = p->pgid == p->pid};
+                         .own_group = p->own_session || p->pgid == p->pid};
     for (int i = 0; i < l->nfds; i++) {
         struct file *f = i < p->nfds && !fd_slot(p, i)->cloexec ? fd_slot(p, i)->file : NULL;
 
@@ -118,9 +122,10 @@ int spawn_outside(struct proc *p, const char *path, char *const argv[], char *co
         if (l->host[i] >= 0)
             close(l->host[i]);
     munmap(stack, size);
+    own_group = l->own_group;
     free(l);
     if (rc == 0)
-        atomic_store(&p->host_pid, pid);
+        atomic_store(&p->host_pid, own_group ? -pid : pid);
     return rc;
 }
 
@@ -128,7 +133,7 @@ void outside_wait(struct proc *p)
 {
     int status = 0;
 
-    while (waitpid(atomic_load(&p->host_pid), &status, __WALL) < 0 && errno == EINTR)
+    while (waitpid(abs(atomic_load(&p->host_pid)), &status, __WALL) < 0 && errno == EINTR)
         ;
     p->wait_status = status;
 }

@@ -272,7 +272,7 @@ smart() {
 check 'SIGUSR1 waits for the sessions' smart
 
 twice() {
-    local word slow="while test -e $scratch/servers; do sleep 0.2; done" # as long as the tests run
+    local word slow="sh -c 'echo \$\$ >$scratch/archives; exec sleep 600'; :"
     copy twice
     up "$scratch/twice"
     sql 'select pg_sleep(600)' -h "$scratch/twice" -U postgres 2>/dev/null &
@@ -295,12 +295,14 @@ twice() {
     # a shutdown that cannot end by itself: it waits for a slow archive command
     up "$scratch/twice" -c archive_mode=on -c "archive_command=$slow"
     sql 'create table a as select generate_series(1, 1000); select pg_switch_wal()' -h "$scratch/twice" -U postgres
+    until_true test -s "$scratch/archives"
     kill -TERM "$server"
     until_true grep -q 'received fast shutdown' "$scratch/up.err"
     kill -TERM "$server"
     wait "$server"
     forget_server
     is_gone "$server"
+    gone "$(cat "$scratch/archives")" # nothing of it stays
     up "$scratch/twice" -c archive_mode=on -c "archive_command=$slow"
     sql 'create table b as select generate_series(1, 1000); select pg_switch_wal()' -h "$scratch/twice" -U postgres
     sql 'select pg_sleep(600)' -h "$scratch/twice" -U postgres 2>/dev/null &
