@@ -505,15 +505,15 @@ status() {
     refused 1 'nothing to stop' "$calf" stop "$scratch/stat"
     up "$scratch/stat"
     "$calf" status "$scratch/stat" | tee "$scratch/out"
-    grep -q "by  *calf, process $server, since 20" "$scratch/out"
+    grep -q "by  *${calf##*/}, process $server, since 20" "$scratch/out"
     grep -q "sessions  *0" "$scratch/out"
     "$calf" status "$scratch/stat" --json >"$scratch/out"
-    python3 - "$scratch/out" "$scratch/stat" "$server" <<'END'
+    python3 - "$scratch/out" "$scratch/stat" "$server" "${calf##*/}" <<'END'
 import datetime, json, sys
 answer = json.load(open(sys.argv[1]))
 since = datetime.datetime.strptime(answer["since"], "%Y-%m-%dT%H:%M:%S%z")
 assert answer["directory"] == sys.argv[2] and answer["pid"] == int(sys.argv[3]), answer
-assert answer["state"] == "open" and answer["program"] == "calf" and answer["size"] > 2e7
+assert answer["state"] == "open" and answer["program"] == sys.argv[4] and answer["size"] > 2e7
 assert abs(datetime.datetime.now(datetime.timezone.utc) - since).total_seconds() < 300, since
 END
     [ "$(PGHOST='' sql 'select 1' -d "$(state "$scratch/stat" uri)")" = 1 ]
@@ -528,7 +528,7 @@ check 'status and stop: absent, closed, open, JSON' status
 urls() {
     local odd="$scratch/it's \"a\" 100% dir&x"
     cp -a "$scratch/cluster" "$odd"
-    [ "$(LD_PRELOAD=$repo/build/libcalf.so "$bin/psql" "$(url "$odd")" -XAtc 'select 1')" = 1 ]
+    [ "$(LD_PRELOAD=$lib/libcalf.so "$bin/psql" "$(url "$odd")" -XAtc 'select 1')" = 1 ]
     up "$odd"
     [ "$(sql 'select 1' -d "$(url "$odd")")" = 1 ]
     [ "$(env -i sh -c "$("$calf" url "$odd" --env)
@@ -569,8 +569,8 @@ two_psql() {
     until_true grep -q 1 "$scratch/first.out"
     [ "$("$calf" psql "$scratch/two" -XAtc 'select a from t')" = 42 ]
     [ "$(state "$scratch/two" pid)" = $first ]
-    refused 1 "inside of calf, process $first, which is no server" "$calf" stop "$scratch/two"
-    [ "$("$calf" run pg_dump "$scratch/two" -- -t t | grep -c 42)" = 1 ]
+    refused 1 "inside of ${calf##*/}, process $first, which is no server" "$calf" stop "$scratch/two"
+    [ "$("$calf" run pg_dump "$scratch/two" -- -t t | grep -cx 42)" = 1 ]
     # the second stays; the first waits for it
     "$calf" psql "$scratch/two" -XAtq <"$scratch/second.in" >"$scratch/second.out" 8>&- &
     second=$!
