@@ -233,7 +233,7 @@ threads-test: $(LIB)
 	@$(CC) $(FLAGS) $(CFLAGS) -Iinclude -I$(PG)/pgsql/include tests/api/threads.c -o $(O)/threads \
 		-L$(dir $(LIB)) -lcalf -Wl,-rpath,$(CURDIR)/$(dir $(LIB)) -pthread
 	@scratch=$$(mktemp -d) && trap 'rm -rf "$$scratch"' EXIT && \
-		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" 20
+		TSAN_OPTIONS=suppressions=tests/api/tsan.supp $(O)/threads "$$scratch" $${CALF_THREADS_SECONDS:-60}
 
 clean:
 	rm -rf $(B)/obj* $(B)/programs* $(B)/tests $(B)/libcalf.* $(B)/*.deb $(B)/deb.log $(B)/calf $(B)/calf.1 $(B)/calf15 $(B)/calf18 $(B)/calf-exec

@@ -128,7 +128,8 @@ struct calf_options {
  * not closed is recovered.  path == NULL: a temporary database, in memory where the system has
  * /dev/shm, gone when it is closed.  Opening a directory that this process has open already shares
  * it; while another thread opens or closes it, this waits for that without a limit.  options may
- * be NULL; err may be NULL.  On failure *db is NULL.  Errors: all.
+ * be NULL; err may be NULL.  On failure *db is NULL and nothing that was made for it is left.
+ * Errors: all but CALF_ENDED.
  */
 int calf_open(const char *path, const struct calf_options *options, calf_db **db,
               struct calf_error *err);
@@ -172,7 +173,10 @@ const char *const *calf_features(void);
  */
 int calf_listen(calf_db *db, const char *address, struct calf_error *err);
 
-/* The opposite, with the same address; the sessions that came through it go on.  NULL: all. */
+/*
+ * The opposite, with the same address; the sessions that came through it go on.  NULL: all.
+ * Errors: CALF_MISUSE (also: it does not listen there).
+ */
 int calf_unlisten(calf_db *db, const char *address, struct calf_error *err);
 
 /*

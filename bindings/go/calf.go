@@ -16,12 +16,17 @@ package calf
 #include <calf.h>
 #include <libpq-fe.h>
 #include <stdlib.h>
+
+void calfLog(void *context, char *line);
 */
 import "C"
 
 import (
 	"os"
+	"runtime/cgo"
 	"sync"
+	"syscall"
+	"time"
 	"unsafe"
 )
 
@@ -37,6 +42,7 @@ const (
 	Install
 	Failed
 	System
+	Ended
 )
 
 // Error is what calf refused, in a sentence.
@@ -74,12 +80,18 @@ const (
 
 // Options are calf.h's; leave out what you do not care for.
 type Options struct {
-	Durability  Durability
-	Settings    []string // "name=value"
-	LogFile     string
-	Encoding    string
-	Locale      string
-	NoChecksums bool
+	Durability    Durability
+	Settings      []string // "name=value"
+	LogFile       string
+	Encoding      string
+	Locale        string
+	NoChecksums   bool
+	Superuser     string
+	ICULocale     string
+	Log           func(line string) // instead of LogFile; must not call calf
+	Linger        time.Duration
+	ExtensionPath string   // "dir:dir"
+	Listen        []string // addresses as for DB.Listen
 }
 
 // text is s for C, nil for "".
@@ -106,6 +118,13 @@ func freeList(array **C.char, n int) {
 	C.free(unsafe.Pointer(array))
 }
 
+// calfLog is what calf calls; context points to a cgo.Handle of the function.
+//
+//export calfLog
+func calfLog(context unsafe.Pointer, line *C.char) {
+	(*(*cgo.Handle)(context)).Value().(func(string))(C.GoString(line))
+}
+
 // DB is an open data directory.  Any goroutine may use it; Close gives it back.
 type DB struct{ handle *C.calf_db }
 
@@ -116,30 +135,38 @@ func Open(path string, options *Options) (*DB, error) {
 	if options == nil {
 		options = &Options{}
 	}
-	name, settings := text(path), list(options.Settings)
-	defer C.free(unsafe.Pointer(name))
-	defer freeList(settings, len(options.Settings))
 	o := (*C.struct_calf_options)(C.calloc(1, C.sizeof_struct_calf_options))
+	defer C.free(unsafe.Pointer(o))
 	o.size = C.sizeof_struct_calf_options
 	o.durability = C.enum_calf_durability(options.Durability)
-	o.settings = settings
-	o.log_file, o.encoding, o.locale = text(options.LogFile), text(options.Encoding), text(options.Locale)
+	o.linger_ms = C.int(options.Linger.Milliseconds())
 	if options.NoChecksums {
 		o.no_checksums = 1
 	}
-	defer func() {
-		C.free(unsafe.Pointer(o.log_file))
-		C.free(unsafe.Pointer(o.encoding))
-		C.free(unsafe.Pointer(o.locale))
-		C.free(unsafe.Pointer(o))
-	}()
+	name := text(path)
+	defer C.free(unsafe.Pointer(name))
+	for to, s := range map[**C.char]string{
+		&o.log_file: options.LogFile, &o.encoding: options.Encoding, &o.locale: options.Locale,
+		&o.superuser: options.Superuser, &o.icu_locale: options.ICULocale, &o.extension_path: options.ExtensionPath,
+	} {
+		*to = text(s)
+		defer C.free(unsafe.Pointer(*to))
+	}
+	o.settings, o.listen = list(options.Settings), list(options.Listen)
+	defer freeList(o.settings, len(options.Settings))
+	defer freeList(o.listen, len(options.Listen))
+	if options.Log != nil { // it stays: others of the process may share the database when this one is closed
+		o.log = (*[0]byte)(C.calfLog)
+		o.log_context = C.malloc(C.size_t(unsafe.Sizeof(cgo.Handle(0))))
+		*(*cgo.Handle)(o.log_context) = cgo.NewHandle(options.Log)
+	}
 	if e := check(C.calf_open(name, o, &db.handle, &err), &err); e != nil {
 		return nil, e
 	}
 	return &db, nil
 }
 
-// Close gives the handle back.
+// Close gives the handle back.  Called once more meanwhile, by another goroutine, it hurries the first.
 func (db *DB) Close(mode Mode) error {
 	var err C.struct_calf_error
 	return check(C.calf_close(db.handle, C.enum_calf_close_mode(mode), &err), &err)
@@ -164,6 +191,7 @@ func (db *DB) URI() string {
 func (db *DB) Directory() string { return C.GoString(C.calf_directory(db.handle)) }
 
 // Listen lets other processes, and drivers that speak the protocol themselves, in: URI is for them.
+// The address is a directory, "tcp:PORT", "tcp:ADDRESS:PORT" or "fd:N" (a socket that listens).
 func (db *DB) Listen(address string) error {
 	var err C.struct_calf_error
 	name := C.CString(address)
@@ -185,13 +213,143 @@ func (db *DB) Unlisten(address string) error {
 
 // Run runs one of PostgreSQL's programs and returns its exit code.
 func (db *DB) Run(argv []string, stdin, stdout, stderr *os.File) (int, error) {
+	return run(db.handle, argv, stdin, stdout, stderr)
+}
+
+// Run runs one of PostgreSQL's programs without a database (pg_controldata ...) and returns its exit code.
+func Run(argv []string, stdin, stdout, stderr *os.File) (int, error) {
+	return run(nil, argv, stdin, stdout, stderr)
+}
+
+func run(handle *C.calf_db, argv []string, stdin, stdout, stderr *os.File) (int, error) {
 	var err C.struct_calf_error
 	var code C.int
 	args := list(argv)
 	defer freeList(args, len(argv))
 	fds := [3]C.int{C.int(stdin.Fd()), C.int(stdout.Fd()), C.int(stderr.Fd())}
-	e := check(C.calf_run(db.handle, args, &fds[0], &code, &err), &err)
+	e := check(C.calf_run(handle, args, &fds[0], &code, &err), &err)
 	return int(code), e
+}
+
+// Signal gives a signal to all programs that Run runs on the database just now.
+func (db *DB) Signal(sig syscall.Signal) error {
+	var err C.struct_calf_error
+	return check(C.calf_run_signal(db.handle, C.int(sig), &err), &err)
+}
+
+// Signal gives a signal to all programs that run without a database just now.
+func Signal(sig syscall.Signal) error {
+	var err C.struct_calf_error
+	return check(C.calf_run_signal(nil, C.int(sig), &err), &err)
+}
+
+// Snapshot copies the open database, while sessions go on.
+func (db *DB) Snapshot(path string) error {
+	var err C.struct_calf_error
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	return check(C.calf_snapshot(db.handle, name, &err), &err)
+}
+
+// Clone copies a closed data directory.
+func Clone(from, to string) error {
+	var err C.struct_calf_error
+	source, target := C.CString(from), C.CString(to)
+	defer C.free(unsafe.Pointer(source))
+	defer C.free(unsafe.Pointer(target))
+	return check(C.calf_clone(source, target, &err), &err)
+}
+
+// State is what Look finds a data directory in.
+type State int
+
+const (
+	Absent State = iota
+	Closed
+	Crashed
+	Opened
+)
+
+// Status is what Look saw.  What follows State is of an Opened directory; zero is unknown, or nowhere.
+type Status struct {
+	State          State
+	PID            int
+	Stock          bool // a stock PostgreSQL server has it open
+	Since          time.Time
+	URI, SocketURI string
+}
+
+// Look says who has a data directory open, this process or another; nothing is changed.
+func Look(path string) (Status, error) {
+	var err C.struct_calf_error
+	var s C.struct_calf_status
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	if e := check(C.calf_look(name, &s, &err), &err); e != nil {
+		return Status{}, e
+	}
+	status := Status{State: State(s.state), PID: int(s.pid), Stock: s.stock != 0,
+		URI: C.GoString(&s.uri[0]), SocketURI: C.GoString(&s.socket_uri[0])}
+	if s.since != 0 {
+		status.Since = time.Unix(int64(s.since), 0)
+	}
+	return status, nil
+}
+
+// DataDir is the directory for an application's own data, not created; organisation may be "".
+func DataDir(organisation, application string) (string, error) {
+	var err C.struct_calf_error
+	var buf [4096]C.char
+	org, app := text(organisation), C.CString(application)
+	defer C.free(unsafe.Pointer(org))
+	defer C.free(unsafe.Pointer(app))
+	e := check(C.calf_data_dir(org, app, &buf[0], C.size_t(len(buf)), &err), &err)
+	return C.GoString(&buf[0]), e
+}
+
+// Features are the optional parts that were built into PostgreSQL: "icu", "openssl" ...
+func Features() (names []string) {
+	for at := C.calf_features(); *at != nil; at = (**C.char)(unsafe.Add(unsafe.Pointer(at), unsafe.Sizeof(*at))) {
+		names = append(names, C.GoString(*at))
+	}
+	return
+}
+
+// Wire is a session of which you get the bytes, of PostgreSQL's protocol; one goroutine at a time.
+type Wire struct{ handle *C.calf_wire }
+
+// Wire begins such a session.
+func (db *DB) Wire() (*Wire, error) {
+	var err C.struct_calf_error
+	var w Wire
+	if e := check(C.calf_wire_open(db.handle, &w.handle, &err), &err); e != nil {
+		return nil, e
+	}
+	return &w, nil
+}
+
+// Exchange sends from in and receives into out, and says how many bytes of each, as soon as anything
+// moved or timeout is over; a negative one never is.
+func (w *Wire) Exchange(in, out []byte, timeout time.Duration) (sent, received int, e error) {
+	var err C.struct_calf_error
+	n, m, ms := C.size_t(len(in)), C.size_t(len(out)), C.int(-1)
+	if timeout >= 0 {
+		ms = C.int(timeout.Milliseconds())
+	}
+	if n == 0 {
+		in = []byte{0} // so that there is an address
+	}
+	if m == 0 {
+		out = []byte{0}
+	}
+	e = check(C.calf_wire_exchange(w.handle, unsafe.Pointer(&in[0]), &n, unsafe.Pointer(&out[0]), &m, ms, &err), &err)
+	return int(n), int(m), e
+}
+
+// Close ends the session.
+func (w *Wire) Close() error {
+	var err C.struct_calf_error
+	return check(C.calf_wire_close(w.handle, &err), &err)
 }
 
 // Version is calf's and PostgreSQL's.

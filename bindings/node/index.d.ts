@@ -13,6 +13,16 @@ export interface Options {
   locale?: string
   /** True unless given; when the cluster is created. */
   checksums?: boolean
+  /** Postgres unless given; of a new cluster, and the user of config(). */
+  superuser?: string
+  /** ICU compares and sorts by it ('de-AT'); when the cluster is created. */
+  icuLocale?: string
+  /** How long the directory stays open after the last close('fast'). */
+  lingerMs?: number
+  /** Directories with extensions of one's own: 'dir:dir'. */
+  extensionPath?: string
+  /** Addresses as for listen(), from the beginning. */
+  listen?: string[]
 }
 
 /** What pg's Client and Pool want to know. */
@@ -26,7 +36,35 @@ export interface Config {
 
 /** What calf refused, in a sentence. */
 export class CalfError extends Error {
-  code: 'MISUSE' | 'HELD' | 'FOREIGN' | 'MAJOR' | 'ACCESS' | 'INSTALL' | 'FAILED' | 'SYSTEM'
+  code: 'MISUSE' | 'HELD' | 'FOREIGN' | 'MAJOR' | 'ACCESS' | 'INSTALL' | 'FAILED' | 'SYSTEM' | 'ENDED'
+}
+
+/** Descriptors for a program; the process's own unless given. */
+export interface Descriptors {
+  stdin?: number
+  stdout?: number
+  stderr?: number
+}
+
+/** What look() saw; all but the state is of an open directory, null is unknown, or nowhere. */
+export interface Status {
+  state: 'absent' | 'closed' | 'crashed' | 'open'
+  pid: number | null
+  /** A stock PostgreSQL server has it open. */
+  stock: boolean
+  since: Date | null
+  /** The address that was listened on last. */
+  uri: string | null
+  /** The last one that is a Unix socket. */
+  socketUri: string | null
+}
+
+/** The bytes of one session, of PostgreSQL's protocol; one call at a time. */
+export class Wire {
+  private constructor ()
+  /** Resolves as soon as anything moved, or after timeoutMs (-1: never), to what was taken and what came. */
+  exchange (data?: Uint8Array, options?: { room?: number, timeoutMs?: number }): Promise<{ taken: number, data: Buffer }>
+  close (): void
 }
 
 /** An open data directory; close() gives it back. */
@@ -40,17 +78,41 @@ export class Database {
   readonly healthy: boolean
   /** For `new Pool(db.config())`: a socket that only this user can reach, removed by close(). */
   config (): Config
-  /** A directory (absolute), 'tcp:PORT' or 'tcp:ADDRESS:PORT'; returns the URI for other processes. */
+  /** A directory (absolute), 'tcp:PORT', 'tcp:ADDRESS:PORT' or 'fd:N' (a socket that listens); returns the URI for other processes. */
   listen (address: string): string
   /** Without an address: all, config()'s too. */
   unlisten (address?: string): void
   /** Runs psql, pg_dump ...; standard input, output and error are descriptors; resolves to the exit code. */
-  run (argv: string[], fds?: { stdin?: number, stdout?: number, stderr?: number }): Promise<number>
-  /** Smart (the default) waits for the sessions to end, fast ends them, immediate leaves recovery to the next open. */
+  run (argv: string[], fds?: Descriptors): Promise<number>
+  /** To the programs that run() runs just now. */
+  runSignal (signal: NodeJS.Signals | number): void
+  /** Copies it, while sessions go on. */
+  snapshot (path: string): Promise<void>
+  wire (): Wire
+  /**
+   * Smart (the default) waits for the sessions to end, fast ends them, immediate leaves recovery to the next open. Once
+   * more meanwhile: hurries the first.
+   */
   close (mode?: 'smart' | 'fast' | 'immediate'): Promise<void>
 }
 
 /** Opens the data directory, created when absent; null: a temporary database. */
 export function open (path?: string | null, options?: Options): Promise<Database>
+
+/** Who has a data directory open, this process or another; nothing is changed. */
+export function look (path: string): Status
+
+/** As Database's run(), without a database (pg_controldata ...). */
+export function run (argv: string[], fds?: Descriptors): Promise<number>
+export function runSignal (signal: NodeJS.Signals | number): void
+
+/** Copies a closed data directory. */
+export function clone (from: string, to: string): Promise<void>
+
+/** The directory for an application's own data, not created. */
+export function dataDir (organisation: string | null, application: string): string
+
+/** The optional parts that were built into PostgreSQL: ['icu', 'openssl' ...] */
+export function features (): string[]
 
 export function version (): string

@@ -268,7 +268,7 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
             server_signal_stop(d->server, STOP_FAST);
             listeners_close(d, NULL);
             server_wait(d->server);
-            server_release(d->server);
+            server_undo(d->server);
             end_pump(d);
             return -1;
         }
@@ -482,7 +482,7 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
     rc = start(d, o, err);
     if (rc < 0) {
         if (made)
-            rmdir(path); /* initdb leaves it empty when it fails */
+            rmdir(path);
         clean_up(d);
     }
     pthread_mutex_lock(&lock);

@@ -14,6 +14,7 @@
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <limits.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdio.h>
@@ -348,6 +349,14 @@ static int make_tcp_uri(struct listener *l, struct calf_error *err)
     return 0;
 }
 
+static int no_address(const char *address, struct calf_error *err)
+{
+    return fail(err, CALF_MISUSE,
+                "cannot listen on \"%s\": it is neither an absolute directory nor tcp:PORT nor "
+                "tcp:ADDRESS:PORT nor fd:NUMBER",
+                address);
+}
+
 static int listen_tcp(struct listener *l, struct calf_error *err)
 {
     l->fd = tcp_bind(l->address, err);
@@ -358,21 +367,35 @@ static int listen_tcp(struct listener *l, struct calf_error *err)
     return make_tcp_uri(l, err);
 }
 
-/* "fd:N", a socket that listens already: systemd's, for instance. */
+/* "fd:N", a socket that listens already: systemd's, for instance.  N, or -1. */
+static int fd_parse(const char *address, struct calf_error *err)
+{
+    const char *digits = address + strlen("fd:");
+    socklen_t size = sizeof(int);
+    int listens = 0;
+    char *end;
+    long fd = strtol(digits, &end, 10);
+
+    if (end == digits || *end || fd < 0 || fd > INT_MAX)
+        return no_address(address, err);
+    if (getsockopt((int)fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &size) < 0 || !listens)
+        return fail(err, CALF_MISUSE, "%s: descriptor %ld is no listening socket", address, fd);
+    return (int)fd;
+}
+
 static int listen_fd(struct listener *l, struct calf_error *err)
 {
     union {
         struct sockaddr any;
         struct sockaddr_un un;
     } a = {0};
-    socklen_t size = sizeof(a.un), one = sizeof(int);
-    int fd = atoi(l->address + strlen("fd:")), listens = 0;
+    socklen_t size = sizeof(a.un);
+    int fd = fd_parse(l->address, err);
     char *slash;
 
-    if (getsockopt(fd, SOL_SOCKET, SO_ACCEPTCONN, &listens, &one) < 0 || !listens ||
-        getsockname(fd, &a.any, &size) < 0)
-        return fail(err, CALF_MISUSE, "%s: descriptor %d is no listening socket", l->address, fd);
-    l->fd = fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    if (fd < 0)
+        return -1;
+    l->fd = getsockname(fd, &a.any, &size) < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
     if (l->fd < 0 || fcntl(l->fd, F_SETFL, fcntl(l->fd, F_GETFL) | O_NONBLOCK) < 0)
         return fail(err, CALF_SYSTEM, "cannot listen on %s: %s", l->address, strerror(errno));
     if (a.any.sa_family != AF_UNIX)
@@ -403,10 +426,7 @@ static int start(struct database *d, struct listener *l, struct calf_error *err)
     else if (strncmp(l->address, "fd:", 3) == 0)
         rc = listen_fd(l, err);
     else
-        rc = fail(err, CALF_MISUSE,
-                  "cannot listen on \"%s\": it is neither an absolute directory nor tcp:PORT nor "
-                  "tcp:ADDRESS:PORT nor fd:NUMBER",
-                  l->address);
+        rc = no_address(l->address, err);
     if (rc < 0)
         return rc;
     l->server = database_server(d);
@@ -470,8 +490,10 @@ int listen_possible(const char *address, struct calf_error *err)
         fd = tcp_bind(address, err);
         return fd < 0 ? -1 : close(fd);
     }
+    if (strncmp(address, "fd:", 3) == 0)
+        return fd_parse(address, err) < 0 ? -1 : 0;
     if (address[0] != '/')
-        return 0;
+        return no_address(address, err);
     if (socket_address(address, &un, err) < 0 || path_is_free(&un, err) < 0)
         return -1;
     return directory_possible(address, err);

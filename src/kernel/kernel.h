@@ -240,6 +240,7 @@ struct proc {
     /* an external program (spawn.c) carried by this process: its pid in the host; negative when it
      * leads a group there, which gets its signals */
     _Atomic pid_t host_pid;
+    struct outside *outside;
 };
 
 /* ---- the kernel ---------------------------------------------------------- */

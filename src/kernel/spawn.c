@@ -6,18 +6,24 @@
  * else is /bin/sh's and runs as a real process of the host: archive_command,
  * COPY ... PROGRAM, a pager.
  *
- * An outside program is cloned without a termination signal, so the host's
- * SIGCHLD handler and its waitpid(-1) never hear of it; a carrier waits for it
- * and stands for it in the process table.  In a session that a process made with
- * setsid(), as PostgreSQL's do, it leads a group of its own in the host, so that a
- * signal reaches what it started as well; else it stays in the host's group, which
- * may be a terminal's (a pager).
+ * An outside program must not be the host's child: exec gives every child SIGCHLD
+ * as its termination signal, so the host's handler would be called, its waitpid(-1)
+ * could take the exit status away, and its SIG_IGN would throw it away.  So there is
+ * a helper between them, cloned without a termination signal, which never calls
+ * exec: it starts the program, closes all descriptors, and waits.  It ends with the
+ * host.  A carrier waits for it and stands for the program in the process table.
+ *
+ * In a session that a process made with setsid(), as PostgreSQL's do, the program leads a
+ * group of its own in the host, so that a signal reaches what it started as well; else it
+ * stays in the host's group, which may be a terminal's (a pager).
  */
 #include "kernel.h"
 
+#include <linux/futex.h>
 #include <paths.h>
 #include <sched.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 
@@ -43,6 +49,17 @@ struct launch {
     bool own_group;
     int host[FD_LIMIT]; /* by the process's number: the host's, or -1 */
     int high[FD_LIMIT];
+    char stack[128 << 10];
+};
+
+/* Belongs to its thread until `started`, afterwards to the process that the program stands for. */
+struct outside {
+    struct launch launch;
+    pthread_t thread; /* has nothing to do but to wait: the helper uses its thread-local data */
+    pid_t host, pid;
+    _Atomic int started;
+    int status; /* of the program */
+    char stack[64 << 10];
 };
 
 /* In the clone: shares memory with us, must not return and may only call the system. */
@@ -92,50 +109,100 @@ static int outside_descriptor(struct file *f)
     return fd;
 }
 
+static void started(struct outside *o)
+{
+    atomic_store(&o->started, 1);
+    futex_wake(&o->started, 1);
+}
+
+/* The helper: shares memory with us, its descriptors and signals are its own. */
+static int help(void *arg)
+{
+    struct outside *o = arg;
+    struct launch *l = &o->launch;
+
+    prctl(PR_SET_PDEATHSIG, SIGKILL);
+    if (getppid() != o->host)
+        return 0;
+    signal(SIGCHLD, SIG_DFL);
+    o->pid = clone(launch_child, l->stack + sizeof(l->stack), CLONE_VM | CLONE_VFORK | SIGCHLD, l);
+    if (o->pid < 0)
+        l->error = errno;
+    if (syscall(SYS_close_range, 0, ~0U, 0) < 0) /* Linux before 5.9 */
+        for (int fd = 0; fd < sysconf(_SC_OPEN_MAX); fd++)
+            close(fd);
+    started(o);
+    while (o->pid > 0 && waitpid(o->pid, &o->status, 0) < 0 && errno == EINTR)
+        ;
+    return 0;
+}
+
+static void *wait_for_helper(void *arg)
+{
+    struct outside *o = arg;
+    pid_t helper = clone(help, o->stack + sizeof(o->stack), CLONE_VM, o);
+    int why = helper < 0 ? errno : EAGAIN;
+
+    while (helper > 0 && waitpid(helper, NULL, __WALL) < 0 && errno == EINTR)
+        ;
+    if (!atomic_load(&o->started)) { /* somebody killed it, at the latest */
+        o->launch.error = why;
+        started(o);
+    }
+    return NULL;
+}
+
 int spawn_outside(struct proc *p, const char *path, char *const argv[], char *const envp[])
 {
-    struct launch *l = calloc(1, sizeof(*l));
-    size_t size = 256 << 10;
-    char *stack = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    pid_t pid;
-    bool own_group;
+    struct outside *o =
+        mmap(NULL, sizeof(*o), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct launch *l = &o->launch;
+    pthread_attr_t attr;
     int rc;
 
-    CHECK(l && stack != MAP_FAILED);
-    *l = (struct launch){.path = path,
-                         .argv = argv,
-                         .envp = envp ? envp : host_environ(),
-                         .cwd = p->cwd->fd,
-                         .umask = p->umask,
-                         .nfds = p->nfds < 3 ? 3 : p->nfds,
-                         .own_group = p->own_session || p->pgid == p->pid};
+    CHECK(o != MAP_FAILED);
+    o->host = getpid();
+    o->status = SIGKILL; /* of the helper, which would have told */
+    l->path = path;
+    l->argv = argv;
+    l->envp = envp ? envp : host_environ();
+    l->cwd = p->cwd->fd;
+    l->umask = p->umask;
+    l->nfds = p->nfds < 3 ? 3 : p->nfds;
+    l->own_group = p->own_session || p->pgid == p->pid;
     for (int i = 0; i < l->nfds; i++) {
         struct file *f = i < p->nfds && !fd_slot(p, i)->cloexec ? fd_slot(p, i)->file : NULL;
 
         l->host[i] = f ? outside_descriptor(f) : -1;
     }
-    pid = clone(launch_child, stack + size, CLONE_VM | CLONE_VFORK, l);
-    rc = pid < 0 ? -errno : -l->error;
-    if (pid > 0 && l->error)
-        waitpid(pid, NULL, __WALL);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 128 << 10);
+    rc = -pthread_create(&o->thread, &attr, wait_for_helper, o);
+    pthread_attr_destroy(&attr);
+    if (rc == 0) {
+        while (!atomic_load(&o->started))
+            syscall(SYS_futex, &o->started, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+        rc = -l->error;
+        if (rc < 0)
+            pthread_join(o->thread, NULL);
+    }
     for (int i = 0; i < l->nfds; i++)
         if (l->host[i] >= 0)
             close(l->host[i]);
-    munmap(stack, size);
-    own_group = l->own_group;
-    free(l);
-    if (rc == 0)
-        atomic_store(&p->host_pid, own_group ? -pid : pid);
-    return rc;
+    if (rc < 0) {
+        munmap(o, sizeof(*o));
+        return rc;
+    }
+    p->outside = o;
+    atomic_store(&p->host_pid, l->own_group ? -o->pid : o->pid);
+    return 0;
 }
 
 void outside_wait(struct proc *p)
 {
-    int status = 0;
-
-    while (waitpid(abs(atomic_load(&p->host_pid)), &status, __WALL) < 0 && errno == EINTR)
-        ;
-    p->wait_status = status;
+    pthread_join(p->outside->thread, NULL);
+    p->wait_status = p->outside->status;
+    munmap(p->outside, sizeof(*p->outside));
 }
 
 /* ---- commands ------------------------------------------------------------------------ */

@@ -106,6 +106,9 @@ int template_copy(const struct install *in, const char *dir, bool durable, struc
 bool template_unfinished(const char *dir);
 /* Removes it, and nothing otherwise.  Under the directory's lock. */
 void template_sweep(const char *dir);
+/* Removes the cluster that was made in `dir`, as one that did not end.  Under the directory's lock.
+ */
+void template_undo(const char *dir);
 /* Where the checksum of pg_control is: the first place that holds the checksum of all before it;
  * 0: nowhere. */
 size_t control_checksum(const unsigned char *control);
@@ -143,7 +146,7 @@ struct server_options {
 
 struct server;
 
-/* Returns when the server accepts sessions. */
+/* Returns when the server accepts sessions.  When it fails, what it made is gone. */
 int server_start(const struct install *in, const struct server_options *o, struct server **out,
                  struct calf_error *err);
 /* How PostgreSQL names them: smart waits for sessions, fast ends them, immediate recovers later. */
@@ -152,6 +155,8 @@ void server_signal_stop(struct server *s, enum stop_mode mode); /* any thread */
 void server_wait(struct server *s);                             /* for the postmaster's end */
 /* Ends what is left of it and frees everything; NULL is allowed. */
 void server_release(struct server *s);
+/* The same, and what server_start() made is gone: the cluster, its directory. */
+void server_undo(struct server *s);
 bool server_is_alive(struct server *s); /* any thread */
 /* A connected descriptor of the host, or -errno.  Any thread. */
 int server_connect(struct server *s);

@@ -20,6 +20,7 @@ struct server {
     struct install install;
     char dir[PATH_MAX];
     int lock_fd;
+    bool made_dir, made_cluster; /* by server_start() */
     pid_t postmaster;
     char *env[ENV_MAX];
     char env_own[4][PATH_MAX + 16];
@@ -276,15 +277,28 @@ static int start_postmaster(struct server *s, const struct server_options *o,
 
 /* ---- the interface ------------------------------------------------------------------ */
 
-void server_release(struct server *s)
+static void release(struct server *s, bool undo)
 {
-    if (!s)
-        return;
     if (s->kernel)
         kernel_destroy(s->kernel);
+    if (undo && s->made_cluster)
+        template_undo(s->dir);
+    if (undo && s->made_dir)
+        rmdir(s->dir);
     if (s->lock_fd >= 0)
         close(s->lock_fd);
     free(s);
+}
+
+void server_release(struct server *s)
+{
+    if (s)
+        release(s, false);
+}
+
+void server_undo(struct server *s)
+{
+    release(s, true);
 }
 
 int server_start(const struct install *in, const struct server_options *o, struct server **out,
@@ -293,7 +307,6 @@ int server_start(const struct install *in, const struct server_options *o, struc
     struct server *s = calloc(1, sizeof(*s));
     const char *extensions = o->extension_path ? o->extension_path : getenv("CALF_EXTENSION_PATH");
     char path[PATH_MAX + 32];
-    bool created = false;
     enum found found;
     pid_t stale;
 
@@ -305,8 +318,8 @@ int server_start(const struct install *in, const struct server_options *o, struc
     if (found == FOUND_ERROR)
         goto failed;
     if (found == FOUND_NOTHING) {
-        created = mkdir(o->dir, 0700) == 0;
-        if (!created && errno != EEXIST) {
+        s->made_dir = mkdir(o->dir, 0700) == 0;
+        if (!s->made_dir && errno != EEXIST) {
             fail(err, CALF_ACCESS, "cannot create the data directory %s: %s", o->dir,
                  strerror(errno));
             goto failed;
@@ -333,18 +346,16 @@ int server_start(const struct install *in, const struct server_options *o, struc
     if (extensions && extensions_bind(s->kernel, in, extensions, err) < 0)
         goto failed;
     if (found == FOUND_NOTHING) {
+        s->made_cluster = true;
         if (create_cluster(s, o, err) < 0)
             goto failed;
-        created = false;
     }
     if (start_postmaster(s, o, err) < 0)
         goto failed;
     *out = s;
     return 0;
 failed:
-    if (created)
-        rmdir(o->dir);
-    server_release(s);
+    server_undo(s);
     return -1;
 }
 

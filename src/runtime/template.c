@@ -183,6 +183,18 @@ void template_sweep(const char *dir)
         remove_contents(dir, CREATING); /* the mark goes last: this can be interrupted as well */
 }
 
+void template_undo(const char *dir)
+{
+    char path[PATH_MAX + 32];
+    int mark;
+
+    snprintf(path, sizeof(path), "%s/" CREATING, dir);
+    mark = open(path, O_WRONLY | O_CREAT | O_CLOEXEC, 0600);
+    if (mark >= 0)
+        close(mark);
+    template_sweep(dir);
+}
+
 int template_copy(const struct install *in, const char *dir, bool durable, struct calf_error *err)
 {
     int to = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC);

@@ -22,9 +22,22 @@ static long status(const char *name)
     return value;
 }
 
+static int mappings(void)
+{
+    int fd = open("/proc/self/maps", O_RDONLY | O_CLOEXEC), n = 0;
+    char buf[4096];
+    ssize_t got;
+
+    while ((got = read(fd, buf, sizeof(buf))) > 0)
+        for (char *c = buf; c < buf + got; c++)
+            n += *c == '\n';
+    close(fd);
+    return n;
+}
+
 int main(int argc, char **argv)
 {
-    int rounds = argc > 2 ? atoi(argv[2]) : 1000, fds = 0;
+    int rounds = argc > 2 ? atoi(argv[2]) : 1000, fds = 0, maps = 0;
     char dir[4096];
     long before = 0;
 
@@ -37,6 +50,7 @@ int main(int argc, char **argv)
 
         if (i == WARM_UP) {
             fds = entries("/proc/self/fd");
+            maps = mappings();
             before = status("VmRSS:");
         }
         CHECK(calf_open(dir, &o, &db, &err) == CALF_OK);
@@ -45,9 +59,10 @@ int main(int argc, char **argv)
         PQfinish(conn);
         CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
     }
-    fprintf(stderr, "%d rounds: resident %ld -> %ld KiB, descriptors %d -> %d\n", rounds, before,
-            status("VmRSS:"), fds, entries("/proc/self/fd"));
+    fprintf(stderr, "%d rounds: resident %ld -> %ld KiB, descriptors %d -> %d, mappings %d -> %d\n",
+            rounds, before, status("VmRSS:"), fds, entries("/proc/self/fd"), maps, mappings());
     CHECK(entries("/proc/self/fd") == fds && entries("/proc/self/task") == 3);
+    CHECK(mappings() <= maps);
     CHECK(status("VmRSS:") <= before + before / 100);
     return 0;
 }

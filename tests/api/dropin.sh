@@ -50,11 +50,13 @@ debian_psql() {
 check "Debian's psql" debian_psql
 
 dump() {
-    "${with[@]}" "$pgsql"/bin/pg_dump "host=calf:$scratch/data" >"$scratch/dump.sql"
+    local bin=$pgsql/bin
+    [ "$major" != 15 ] || bin=/usr/lib/postgresql/15/bin # Debian's, which refuse newer servers
+    "${with[@]}" "$bin"/pg_dump "host=calf:$scratch/data" >"$scratch/dump.sql"
     grep -q 'COPY public.t' "$scratch/dump.sql"
-    "${with[@]}" "$pgsql"/bin/pg_dump -Fc -f "$scratch/dump.custom" "host=calf:$scratch/data"
+    "${with[@]}" "$bin"/pg_dump -Fc -f "$scratch/dump.custom" "host=calf:$scratch/data"
     rm -rf "$scratch/other"
-    "${with[@]}" "$pgsql"/bin/pg_restore -d "host=calf:$scratch/other" "$scratch/dump.custom"
+    "${with[@]}" "$bin"/pg_restore -d "host=calf:$scratch/other" "$scratch/dump.custom"
     [ "$(psql "host=calf:$scratch/other" -c 'select n from t')" = 42 ]
 }
 check 'pg_dump and pg_restore' dump

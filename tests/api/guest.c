@@ -2,10 +2,11 @@
  * guest.c - what the host had before calf_open() it has while sessions run and after calf_close()
  *
  * Working directory, umask, environment, locale, signal dispositions and masks, descriptors,
- * limits, timers, threads, the position and buffers of its streams; its children inherit nothing,
- * its own handlers of the signals that PostgreSQL uses are called.
+ * limits, timers, threads, mappings, the position and buffers of its streams; its children inherit
+ * nothing, its own handlers of the signals that PostgreSQL uses are called, and those of atexit()
+ * in their order.
  *
- * usage: guest DIR            ("guest DIR leave" is its helper)
+ * usage: guest DIR            ("guest DIR leave" and "guest DIR descriptors" are its helpers)
  */
 #include "api_test.h"
 
@@ -15,7 +16,7 @@
 #include <sys/resource.h>
 #include <sys/time.h>
 
-static volatile sig_atomic_t alarms, usr1s, urgs;
+static volatile sig_atomic_t alarms, usr1s, urgs, chlds;
 
 static void count(int sig)
 {
@@ -23,6 +24,8 @@ static void count(int sig)
         alarms++;
     else if (sig == SIGUSR1)
         usr1s++;
+    else if (sig == SIGCHLD)
+        chlds++;
     else
         urgs++;
 }
@@ -42,10 +45,32 @@ struct state {
     sigset_t mask;
     struct sigaction actions[65];
     struct rlimit limits[RLIM_NLIMITS];
-    struct itimerval timer;
-    int fds, threads;
+    struct itimerval timers[3];
+    char posix_timers[256]; /* those of timer_create() */
+    int fds, threads, mappings;
     off_t position;
 };
+
+/* The lines of a file of /proc; what fits of them is in `text`. */
+static int lines(const char *path, char *text, size_t size)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC), n = 0;
+    char buf[4096];
+    size_t used = 0;
+    ssize_t got;
+
+    while (fd >= 0 && (got = read(fd, buf, sizeof(buf))) > 0)
+        for (char *c = buf; c < buf + got; c++) {
+            n += *c == '\n';
+            if (used + 1 < size)
+                text[used++] = *c;
+        }
+    if (size)
+        text[used] = '\0';
+    if (fd >= 0)
+        close(fd);
+    return n;
+}
 
 static void look(struct state *s, int fd)
 {
@@ -67,10 +92,14 @@ static void look(struct state *s, int fd)
         sigaction(sig, NULL, &s->actions[sig]);
     for (int i = 0; i < (int)RLIM_NLIMITS; i++)
         getrlimit(i, &s->limits[i]);
-    getitimer(ITIMER_REAL, &s->timer);
-    s->timer.it_value.tv_sec = s->timer.it_value.tv_usec = 0;
+    for (int i = 0; i < 3; i++) { /* how they repeat; the rest goes on */
+        getitimer(i, &s->timers[i]);
+        s->timers[i].it_value = (struct timeval){0};
+    }
+    lines("/proc/self/timers", s->posix_timers, sizeof(s->posix_timers));
     s->fds = entries("/proc/self/fd");
     s->threads = entries("/proc/self/task");
+    s->mappings = lines("/proc/self/maps", NULL, 0);
     s->position = lseek(fd, 0, SEEK_CUR);
 }
 
@@ -96,11 +125,13 @@ static void same(const struct state *a, const struct state *b, bool closed)
     CHECK(memcmp(&a->mask, &b->mask, sizeof(a->mask)) == 0);
     CHECK(changed_actions(a, b, closed) == 0);
     CHECK(memcmp(a->limits, b->limits, sizeof(a->limits)) == 0);
-    CHECK(memcmp(&a->timer, &b->timer, sizeof(a->timer)) == 0);
+    CHECK(memcmp(&a->timers, &b->timers, sizeof(a->timers)) == 0);
+    CHECK(strcmp(a->posix_timers, b->posix_timers) == 0);
     CHECK(a->position == b->position);
     if (closed) {
         CHECK(a->fds == b->fds);
         CHECK(a->threads == b->threads);
+        CHECK(a->mappings == b->mappings);
     }
     free(b->environment);
 }
@@ -113,22 +144,66 @@ static void work(const char *dsn)
     CHECK(says(conn, "insert into t select generate_series(1, 1000)", ""));
     CHECK(says(conn, "set statement_timeout = 50", "")); /* a timer of the session's own */
     CHECK(strstr(ask(conn, "select pg_sleep(100)"), "statement timeout"));
+    CHECK(says(conn, "reset statement_timeout", ""));
     CHECK(says(conn, "set lc_numeric = 'C.UTF-8'", "") &&
           says(conn, "set timezone = 'Asia/Tokyo'", ""));
     CHECK(says(conn, "copy (select 1) to program 'cat >/dev/null; umask 0; cd /'", ""));
     PQfinish(conn);
 }
 
+static void run_psql(calf_db *db)
+{
+    int null = open("/dev/null", O_RDWR | O_CLOEXEC), code;
+    char *psql[] = {"psql",   "-Xc", "\\! cd /; umask 0", "-c",
+                    "\\cd /", "-c",  "\\setenv TZ UTC",   NULL};
+
+    CHECK(calf_run(db, psql, (int[]){null, null, null}, &code, &err) == CALF_OK && code == 0);
+    close(null);
+}
+
+static void registered_first(void)
+{
+    CHECK(write(1, "first", 5) == 5);
+}
+
+static void registered_last(void)
+{
+    CHECK(write(1, "last, ", 6) == 6);
+}
+
+/* One database is open then, with a session; another lingers, for which calf is at exit() too. */
 static _Noreturn void leave(const char *dir)
 {
+    struct calf_options o = {.size = sizeof(o), .linger_ms = 600000};
     char path[4096];
     calf_db *db;
 
+    atexit(registered_first);
+    snprintf(path, sizeof(path), "%s/lingers", dir);
+    CHECK(calf_open(path, &o, &db, &err) == CALF_OK && calf_close(db, CALF_FAST, &err) == CALF_OK);
     snprintf(path, sizeof(path), "%s/data", dir);
     CHECK(calf_open(path, NULL, &db, &err) == CALF_OK);
     PGconn *conn = connect_to(calf_dsn(db));
     CHECK(says(conn, "create table left_behind as select 1 as n", ""));
+    atexit(registered_last);
+    fputs("buffered, ", stdout);
+    fflush(NULL);
     exit(5);
+}
+
+/* How many descriptors a child gets. */
+static int inherited(const char *self, const char *dir)
+{
+    int status;
+    pid_t child = fork();
+
+    if (child == 0) {
+        execl("/proc/self/exe", self, dir, "descriptors", NULL);
+        _exit(0);
+    }
+    CHECK(waitpid(-1, &status, 0) == child && WIFEXITED(status)); /* calf's are not the host's */
+    CHECK(waitpid(-1, &status, WNOHANG) == -1 && errno == ECHILD);
+    return WEXITSTATUS(status);
 }
 
 int main(int argc, char **argv)
@@ -139,9 +214,11 @@ int main(int argc, char **argv)
     char path[4096], line[256];
     calf_db *db;
     FILE *stream;
-    int fd, status;
+    int fd, status, descriptors, out[2];
     pid_t child;
 
+    if (argc == 3 && strcmp(argv[2], "descriptors") == 0)
+        return entries("/proc/self/fd");
     if (argc == 3)
         leave(argv[1]);
     CHECK(argc == 2 && chdir(argv[1]) == 0);
@@ -152,36 +229,31 @@ int main(int argc, char **argv)
     sigaction(SIGALRM, &sa, NULL);
     sigaction(SIGUSR1, &sa, NULL);
     sigaction(SIGURG, &sa, NULL);
+    sigaction(SIGCHLD, &sa, NULL);
     CHECK((stream = fopen("stream", "w+")));
     fd = fileno(stream);
     fprintf(stream, "written before; ");
     setitimer(ITIMER_REAL, &timer, NULL);
+    descriptors = inherited(argv[0], argv[1]);
     look(&before, fd);
 
     for (int round = 0; round < 3; round++) {
         snprintf(path, sizeof(path), "%s/data", argv[1]);
         CHECK(calf_open(path, NULL, &db, &err) == CALF_OK);
         work(calf_dsn(db));
+        run_psql(db);
         look(&now, fd);
         same(&before, &now, false);
-
-        /* a child inherits no descriptor; its end is the host's to wait for, and only that */
-        child = fork();
-        if (child == 0) {
-            execl("/bin/sh", "sh", "-c",
-                  "for f in /proc/self/fd/*; do readlink $f; done | "
-                  "grep -q /data && exit 3; exit 0",
-                  NULL);
-            _exit(9);
-        }
-        CHECK(waitpid(-1, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 0);
-        CHECK(waitpid(-1, &status, WNOHANG) == -1 && errno == ECHILD);
+        CHECK(inherited(argv[0], argv[1]) == descriptors); /* nothing of calf's */
+        CHECK(chlds == round + 2); /* one for each child of ours, none for PostgreSQL's commands */
         CHECK(raise(SIGUSR1) == 0 && usr1s == round + 1);
         fflush(NULL);
         before.position = lseek(fd, 0, SEEK_CUR);
         CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
-        if (round == 0) /* what libraries open once for ever (ICU's data) is there now */
+        if (round == 0) { /* what stays for the next time (images, ICU's data) is there now */
             before.fds = entries("/proc/self/fd");
+            before.mappings = lines("/proc/self/maps", NULL, 0);
+        }
     }
     look(&now, fd);
     same(&before, &now, true);
@@ -190,12 +262,19 @@ int main(int argc, char **argv)
     CHECK(fgets(line, sizeof(line), stream) && strcmp(line, "written before; ") == 0);
 
     /* exit() with a session open loses nothing that was acknowledged */
+    CHECK(pipe2(out, O_CLOEXEC) == 0);
     child = fork();
     if (child == 0) {
+        dup2(out[1], 1);
         execl("/proc/self/exe", argv[0], argv[1], "leave", NULL);
         _exit(9);
     }
+    close(out[1]);
     CHECK(waitpid(child, &status, 0) == child && WIFEXITED(status) && WEXITSTATUS(status) == 5);
+    memset(line, 0, sizeof(line));
+    CHECK(read(out[0], line, sizeof(line) - 1) > 0);
+    close(out[0]);
+    CHECK(strcmp(line, "buffered, last, first") == 0);
     CHECK(calf_open(path, NULL, &db, &err) == CALF_OK);
     PGconn *conn = connect_to(calf_dsn(db));
     CHECK(says(conn, "select n from left_behind", "1"));

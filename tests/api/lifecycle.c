@@ -5,13 +5,18 @@
  */
 #include "api_test.h"
 
+#include <signal.h>
+
 static void wrong_use(const char *dir)
 {
     struct calf_options o = {.size = sizeof(o)};
     char path[4096];
+    char *many[100] = {"psql"};
     calf_db *db = NULL, *closed;
     int code;
 
+    for (int i = 1; i < 99; i++)
+        many[i] = "-q";
     CHECK(calf_open(dir, NULL, NULL, &err) == CALF_MISUSE && *err.text);
     CHECK(calf_open("", NULL, &db, &err) == CALF_MISUSE && !db);
     CHECK(calf_open("/proc/nothing/here", NULL, &db, &err) == CALF_ACCESS && !db);
@@ -20,6 +25,8 @@ static void wrong_use(const char *dir)
     CHECK(calf_open("/etc/passwd", NULL, &db, &err) == CALF_ACCESS && !db);
     o.size = 0;
     CHECK(calf_open(dir, &o, &db, &err) == CALF_MISUSE && !db);
+    o.size = sizeof(o) + 1; /* of a later calf.h */
+    CHECK(calf_open(dir, &o, &db, &err) == CALF_MISUSE && !db && strstr(err.text, "size"));
     o = (struct calf_options){.size = sizeof(o), .durability = 9};
     CHECK(calf_open(dir, &o, &db, &err) == CALF_MISUSE && !db);
     o = (struct calf_options){.size = sizeof(o),
@@ -29,6 +36,11 @@ static void wrong_use(const char *dir)
     CHECK(access(path, F_OK) < 0); /* nothing is left of what was not made */
     o.settings = (const char *const[]){"no_such_setting=1", NULL};
     CHECK(calf_open(path, &o, &db, &err) == CALF_FAILED && strstr(err.text, "no_such_setting"));
+    CHECK(access(path, F_OK) < 0); /* the cluster neither */
+    CHECK(mkdir(path, 0700) == 0);
+    CHECK(calf_open(path, &o, &db, &err) == CALF_FAILED && rmdir(path) == 0); /* it was ours */
+    o = (struct calf_options){.size = sizeof(o), .encoding = "no such encoding"};
+    CHECK(calf_open(path, &o, &db, &err) == CALF_FAILED && strstr(err.text, "no such encoding"));
     o = (struct calf_options){.size = sizeof(o), .locale = "xx_XX"};
     snprintf(path, sizeof(path), "%s/unmade2", dir);
     CHECK(calf_open(path, &o, &db, &err) == CALF_FAILED && strstr(err.text, "xx_XX"));
@@ -40,12 +52,20 @@ static void wrong_use(const char *dir)
     CHECK(calf_close((calf_db *)0x123456789, CALF_FAST, &err) == CALF_MISUSE && *err.text);
     CHECK(calf_healthy(NULL) == 0 && !calf_dsn(NULL) && !calf_uri(NULL) && !calf_directory(NULL));
     CHECK(calf_listen(NULL, dir, &err) == CALF_MISUSE);
+    CHECK(calf_unlisten(NULL, NULL, &err) == CALF_MISUSE);
     CHECK(calf_run((calf_db *)dir, (char *[]){"psql", NULL}, NULL, &code, &err) == CALF_MISUSE);
     CHECK(calf_run(NULL, NULL, NULL, &code, &err) == CALF_MISUSE);
     CHECK(calf_open(NULL, NULL, &db, NULL) == CALF_OK); /* err may be NULL */
     CHECK(calf_close(db, 7, &err) == CALF_MISUSE && calf_healthy(db));
     CHECK(calf_run(db, NULL, NULL, NULL, &err) == CALF_MISUSE);
+    CHECK(calf_run(db, (char *[]){NULL}, NULL, NULL, &err) == CALF_MISUSE);
     CHECK(calf_run(db, (char *[]){"no_such", NULL}, NULL, NULL, &err) == CALF_INSTALL);
+    CHECK(calf_run(db, (char *[]){"/bin/sh", NULL}, NULL, NULL, &err) == CALF_INSTALL);
+    CHECK(calf_run(db, many, NULL, NULL, &err) == CALF_MISUSE && strstr(err.text, "62"));
+    CHECK(calf_run(db, (char *[]){"psql", "-V", NULL}, (int[]){-1, -1, -1}, &code, &err) ==
+          CALF_OK); /* as a shell's psql -V <&- >&- 2>&- */
+    CHECK(code == 0);
+    CHECK(calf_listen(db, NULL, &err) == CALF_MISUSE && calf_listen(db, "", &err) == CALF_MISUSE);
     CHECK(calf_listen(db, "relative", &err) == CALF_MISUSE && strstr(err.text, "relative"));
     CHECK(calf_listen(db, "tcp:99999", &err) == CALF_MISUSE);
     CHECK(calf_listen(db, "tcp:nowhere:1", &err) == CALF_MISUSE);
@@ -54,10 +74,19 @@ static void wrong_use(const char *dir)
     closed = db;
     CHECK(calf_close(db, CALF_FAST, NULL) == CALF_OK);
     CHECK(calf_close(closed, CALF_FAST, &err) == CALF_MISUSE && !calf_dsn(closed));
+    CHECK(!calf_uri(closed) && !calf_directory(closed) && !calf_healthy(closed));
+    CHECK(calf_listen(closed, "tcp:0", &err) == CALF_MISUSE && *err.text);
+    CHECK(calf_unlisten(closed, NULL, &err) == CALF_MISUSE && *err.text);
+    CHECK(calf_run(closed, (char *[]){"psql", NULL}, NULL, &code, &err) == CALF_MISUSE);
+    CHECK(calf_run_signal(closed, SIGINT, &err) == CALF_MISUSE && *err.text);
     CHECK(calf_open(NULL, NULL, &db, &err) == CALF_OK && db != closed);
     CHECK(calf_close(closed, CALF_FAST, &err) == CALF_MISUSE); /* still not this one */
     CHECK(calf_close(db, CALF_IMMEDIATE, &err) == CALF_OK);
     CHECK(calf_data_dir(NULL, "a/b", path, sizeof(path), &err) == CALF_MISUSE);
+    CHECK(calf_data_dir("a/b", "app", path, sizeof(path), &err) == CALF_MISUSE);
+    CHECK(calf_data_dir(NULL, NULL, path, sizeof(path), &err) == CALF_MISUSE);
+    CHECK(calf_data_dir(NULL, "", path, sizeof(path), &err) == CALF_MISUSE);
+    CHECK(calf_data_dir(NULL, "app", NULL, 0, NULL) == CALF_MISUSE);
     CHECK(calf_data_dir(NULL, "app", path, 3, &err) == CALF_MISUSE);
     setenv("XDG_DATA_HOME", "/xdg", 1);
     CHECK(calf_data_dir("org", "app", path, sizeof(path), &err) == CALF_OK);

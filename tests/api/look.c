@@ -76,6 +76,10 @@ static void states(const char *top)
 
     snprintf(dir, sizeof(dir), "%s/data", top);
     CHECK(calf_look(NULL, &st, &err) == CALF_MISUSE && calf_look(dir, NULL, &err) == CALF_MISUSE);
+    CHECK(calf_look("", &st, NULL) == CALF_MISUSE);
+    memset(&st, 9, sizeof(st));
+    CHECK(calf_look("/etc/passwd/data", &st, &err) == CALF_ACCESS && *err.text);
+    CHECK(memcmp(&st, &(struct calf_status){0}, sizeof(st)) == 0);
     CHECK(calf_look(dir, &st, &err) == CALF_OK && st.state == CALF_ABSENT);
     h = start_holder(dir, dir);
     CHECK(calf_look(dir, &st, &err) == CALF_OK && st.state == CALF_OPEN && st.pid == h.pid);
@@ -141,7 +145,7 @@ static void looking_and_opening(const char *top)
         CHECK(pthread_join(threads[i], NULL) == 0);
 }
 
-static void addresses(void)
+static void addresses(const char *top)
 {
     struct calf_options o = {.size = sizeof(o)};
     union {
@@ -149,7 +153,7 @@ static void addresses(void)
         struct sockaddr_in in;
     } a = {.in = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)}};
     socklen_t size = sizeof(a.in);
-    char address[64], fd_address[32];
+    char address[64], fd_address[32], dir[4096], taken[4096];
     int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
     calf_db *db;
     PGconn *conn;
@@ -167,8 +171,24 @@ static void addresses(void)
     PQfinish(conn);
     CHECK(calf_listen(db, "fd:987", &err) == CALF_MISUSE && strstr(err.text, "987"));
     CHECK(calf_listen(db, "fd:0", &err) == CALF_MISUSE);
+    CHECK(calf_listen(db, "fd:x", &err) == CALF_MISUSE &&
+          calf_listen(db, "fd:-1", &err) == CALF_MISUSE);
     CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
     CHECK(fcntl(fd, F_GETFD) >= 0); /* still ours */
+
+    /* where one of them cannot be, nothing is there afterwards, not even a new cluster */
+    snprintf(dir, sizeof(dir), "%s/unheard", top);
+    snprintf(taken, sizeof(taken), "%s/sockets", top);
+    for (int i = 0; i < 7; i++) {
+        const char *bad[] = {"nowhere", "", "tcp:x", "fd:987", "fd:x", address, taken};
+
+        o.listen = (const char *const[]){taken, bad[i], NULL};
+        CHECK(calf_open(dir, &o, &db, &err) == (i < 5 ? CALF_MISUSE : CALF_ACCESS) && !db);
+        CHECK(*err.text && access(dir, F_OK) < 0);
+    }
+    o.listen = (const char *const[]){taken, NULL};
+    CHECK(mkdir(dir, 0700) == 0 && calf_open(dir, &o, &db, &err) == CALF_OK);
+    CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
     close(fd);
 }
 
@@ -255,7 +275,7 @@ int main(int argc, char **argv)
     CHECK(argc == 2);
     states(argv[1]);
     looking_and_opening(argv[1]);
-    addresses();
+    addresses(argv[1]);
     programs(argv[1]);
     return 0;
 }

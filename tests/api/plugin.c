@@ -1,6 +1,6 @@
 /*
  * plugin.c - a host that loads libcalf late and bound deep (RTLD_DEEPBIND), and calls it on a
- * thread with a small stack: what node does
+ * thread with a small stack, which is what node does; it unloads it and loads it again
  *
  * usage: plugin DIR
  */
@@ -61,10 +61,13 @@ int main(int argc, char **argv)
 
     CHECK(argc == 2 && setenv("PLUGIN_TEST", "yes", 1) == 0 && environ);
     CHECK(!dlsym(RTLD_DEFAULT, "calf_open")); /* else this program is linked to it */
-    lib = dlopen(name ? name : "build/libcalf.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
-    CHECK(lib);
     CHECK(pthread_attr_init(&attr) == 0 && pthread_attr_setstacksize(&attr, SMALL_STACK) == 0);
-    CHECK(pthread_create(&thread, &attr, small, argv[1]) == 0);
-    CHECK(pthread_join(thread, NULL) == 0);
+    for (int i = 0; i < 2; i++) {
+        lib = dlopen(name ? name : "build/libcalf.so", RTLD_NOW | RTLD_LOCAL | RTLD_DEEPBIND);
+        CHECK(lib);
+        CHECK(pthread_create(&thread, &attr, small, argv[1]) == 0);
+        CHECK(pthread_join(thread, NULL) == 0);
+        CHECK(dlclose(lib) == 0);
+    }
     return 0;
 }

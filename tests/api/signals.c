@@ -74,6 +74,11 @@ int main(int argc, char **argv)
     /* a session that computes or waits is still kicked */
     CHECK(says(conn, "set statement_timeout = 50; select pg_sleep(1000)",
                "error: ERROR:  canceling statement due to statement timeout\n"));
+
+    /* a host that wants to know of no child takes no exit status from PostgreSQL's commands */
+    signal(SIGCHLD, SIG_IGN);
+    CHECK(strstr(ask(conn, "copy (select 1) to program 'cat >/dev/null; exit 3'"), "exit code 3"));
+    signal(SIGCHLD, SIG_DFL);
     PQfinish(conn);
     CHECK(calf_close(db, CALF_FAST, &err) == CALF_OK);
 

@@ -99,6 +99,132 @@ test('LISTEN, NOTIFY and PostgreSQL\'s errors', async () => {
   await db.close()
 })
 
+test('options', async () => {
+  const dir = path.join(scratch, 'extensions')
+  fs.mkdirSync(dir)
+  fs.writeFileSync(path.join(dir, 'one.control'), "default_version = '1'\n")
+  fs.writeFileSync(path.join(dir, 'one--1.sql'), 'create function one() returns int return 1;\n')
+  const db = await calf.open(null, { superuser: 'anna@home', icuLocale: 'sv', extensionPath: dir, listen: ['tcp:0'] })
+  assert.match(db.uri, /^postgresql:\/\/anna%40home@127\.0\.0\.1:/)
+  const client = await connect(db)
+  await client.query('create extension one')
+  const { rows } = await client.query(
+    "select current_user as who, one(), string_agg(c, '' order by c) as sorted from unnest('{z,ä,ö}'::text[]) c")
+  assert.deepStrictEqual(rows, [{ who: 'anna@home', one: 1, sorted: 'zäö' }])
+  await client.end()
+  await db.close()
+  await assert.rejects(calf.open(null, { extensionPath: path.join(dir, 'absent') }), { code: 'MISUSE', message: /absent/ })
+  await assert.rejects(calf.open(null, { listen: ['nowhere'] }), { code: 'MISUSE', message: /nowhere/ })
+})
+
+test('who has a directory open, and it lingers', async () => {
+  const dir = path.join(scratch, 'looked at')
+  assert.deepStrictEqual(calf.look(dir),
+    { state: 'absent', pid: null, stock: false, since: null, uri: null, socketUri: null })
+  const db = await calf.open(dir, { lingerMs: 3600000 })
+  const { state, pid, stock, since, uri } = calf.look(dir)
+  assert.deepStrictEqual([state, pid, stock, uri], ['open', process.pid, false, null])
+  assert.ok(Math.abs(Date.now() - since) < 600000)
+  const { host } = db.config()
+  const tcp = db.listen('tcp:0')
+  const seen = calf.look(dir)
+  assert.strictEqual(seen.uri, tcp)
+  assert.ok(seen.socketUri.includes(encodeURI(host)))
+  await db.close('fast')
+  assert.strictEqual(calf.look(dir).state, 'open')
+  await (await calf.open(dir)).close('immediate')
+  assert.strictEqual(calf.look(dir).state, 'crashed')
+  await (await calf.open(dir)).close()
+  assert.strictEqual(calf.look(dir).state, 'closed')
+  assert.throws(() => calf.look(scratch), { code: 'FOREIGN' })
+})
+
+test('copies', async () => {
+  const [dir, copy, clone] = ['copied', 'copy', 'clone'].map(name => path.join(scratch, name))
+  const db = await calf.open(dir)
+  const client = await connect(db)
+  await client.query('create table t as select 42 as n')
+  await client.end()
+  await db.snapshot(copy)
+  await assert.rejects(calf.clone(dir, clone), { code: 'HELD' })
+  await db.close()
+  await calf.clone(copy, clone)
+  const cloned = await calf.open(clone)
+  const other = await connect(cloned)
+  assert.deepStrictEqual((await other.query('select n from t')).rows, [{ n: 42 }])
+  await other.end()
+  await cloned.close()
+})
+
+test('a signal for a program, and a closing that is hurried', async () => {
+  const db = await calf.open()
+  const client = await connect(db)
+  const stderr = fs.openSync('/dev/null', 'w')
+  const ended = db.run(['psql', '-Xc', 'select pg_sleep(1000)'], { stderr })
+  let sleeping
+  do {
+    ({ rows: [{ sleeping }] } = await client.query("select count(*)::int as sleeping from pg_stat_activity where wait_event = 'PgSleep'"))
+  } while (!sleeping)
+  calf.runSignal('SIGINT') // nobody's
+  db.runSignal('SIGINT') // psql cancels its query
+  assert.strictEqual(await ended, 1)
+  fs.closeSync(stderr)
+  for (const signal of [0, 'SIGNONE']) assert.throws(() => db.runSignal(signal), { code: 'MISUSE' })
+  const said = []
+  client.on('error', error => said.push(error.code))
+  const over = new Promise(resolve => client.once('end', resolve))
+  const closed = db.close() // waits for the client
+  while (db.healthy) await new Promise(resolve => setImmediate(resolve))
+  await db.close('fast')
+  await closed
+  await over
+  assert.strictEqual(said[0], '57P01')
+  assert.throws(() => db.runSignal('SIGINT'), { code: 'MISUSE' })
+  await assert.rejects(db.run(['psql', '-V']), { code: 'MISUSE' })
+})
+
+test('the bytes of the protocol', async () => {
+  const db = await calf.open()
+  const wire = db.wire()
+  const nothing = await wire.exchange(undefined, { timeoutMs: 0 })
+  assert.deepStrictEqual([nothing.taken, nothing.data.length], [0, 0])
+
+  async function talk (data) {
+    let answer = Buffer.alloc(0)
+    while (data.length || !answer.toString('latin1').endsWith('Z\0\0\0\x05I')) {
+      const moved = await wire.exchange(data, { room: 100 })
+      data = data.subarray(moved.taken)
+      answer = Buffer.concat([answer, moved.data])
+    }
+    return answer.toString('latin1')
+  }
+
+  function sized (text) {
+    const length = Buffer.alloc(4)
+    length.writeUInt32BE(text.length + 4)
+    return Buffer.concat([length, Buffer.from(text)])
+  }
+
+  await talk(sized('\0\x03\0\0user\0postgres\0database\0postgres\0\0'))
+  const answer = await talk(Buffer.concat([Buffer.from('Q'), sized("select 'forty-' || 'two'\0")]))
+  assert.match(answer, /forty-two/)
+  await db.close('fast')
+  await assert.rejects(async () => { for (;;) await wire.exchange() }, { code: 'ENDED' })
+  wire.close()
+  assert.throws(() => wire.close(), { code: 'MISUSE' })
+})
+
+test('what needs no database', async () => {
+  assert.ok(calf.features().includes('zlib'))
+  assert.deepStrictEqual(calf.features(), calf.features().sort())
+  assert.match(calf.dataDir('acme', 'notes'), /\/acme\/notes$/)
+  assert.match(calf.dataDir(null, 'notes'), /\/notes$/)
+  assert.throws(() => calf.dataDir('a/b', 'notes'), { code: 'MISUSE' })
+  const stdout = fs.openSync('/dev/null', 'w')
+  assert.strictEqual(await calf.run(['pg_controldata', '-V'], { stdout }), 0)
+  fs.closeSync(stdout)
+})
+
 test('errors have a name and a sentence', async () => {
   const { CalfError } = calf
   await assert.rejects(calf.open('/etc'), error =>

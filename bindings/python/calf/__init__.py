@@ -13,15 +13,19 @@ Everything here is a thin layer over calf.h, which is the manual: results, threa
 """
 
 import atexit
+import collections
 import ctypes
+import datetime
 import itertools
 import os
 
-__all__ = ["open", "clone", "data_dir", "features", "version", "Database", "Wire", "Error"]
+__all__ = ["open", "look", "run", "run_signal", "clone", "data_dir", "features", "version", "Database", "Status",
+           "Wire", "Error"]
 
 MISUSE, HELD, FOREIGN, MAJOR, ACCESS, INSTALL, FAILED, SYSTEM, ENDED = range(1, 10)
 DURABLE, RELAXED, NONE = range(3)
 FAST, SMART, IMMEDIATE = range(3)
+ABSENT, CLOSED, CRASHED, OPEN = range(4)
 
 
 def _load():
@@ -56,6 +60,18 @@ class _Options(ctypes.Structure):
         ("log_context", ctypes.c_void_p),
         ("linger_ms", ctypes.c_int),
         ("extension_path", ctypes.c_char_p),
+        ("listen", ctypes.POINTER(ctypes.c_char_p)),
+    ]
+
+
+class _Status(ctypes.Structure):
+    _fields_ = [
+        ("state", ctypes.c_int),
+        ("pid", ctypes.c_long),
+        ("stock", ctypes.c_int),
+        ("since", ctypes.c_longlong),
+        ("uri", ctypes.c_char * 4096),
+        ("socket_uri", ctypes.c_char * 4096),
     ]
 
 
@@ -73,11 +89,13 @@ for _name, _result, *_arguments in (
     ("calf_listen", _int, _pointer, _text, _pointer),
     ("calf_unlisten", _int, _pointer, _text, _pointer),
     ("calf_run", _int, _pointer, _pointer, _pointer, _pointer, _pointer),
+    ("calf_run_signal", _int, _pointer, _int, _pointer),
     ("calf_snapshot", _int, _pointer, _text, _pointer),
     ("calf_clone", _int, _text, _text, _pointer),
     ("calf_wire_open", _int, _pointer, _pointer, _pointer),
     ("calf_wire_exchange", _int, _pointer, _text, _pointer, _pointer, _pointer, _int, _pointer),
     ("calf_wire_close", _int, _pointer, _pointer),
+    ("calf_look", _int, _text, _pointer, _pointer),
     ("calf_data_dir", _int, _text, _text, _pointer, _size, _pointer),
 ):
     getattr(_lib, _name).restype, getattr(_lib, _name).argtypes = _result, _arguments
@@ -106,6 +124,11 @@ def _decode(value):
     return None if value is None else os.fsdecode(value)
 
 
+def _list(values):
+    """An array of strings that ends with NULL."""
+    return (ctypes.c_char_p * (len(values) + 1))(*map(os.fsencode, values), None)
+
+
 def version():
     return _lib.calf_version().decode()
 
@@ -125,6 +148,36 @@ def data_dir(organisation, application):
 def clone(source, target):
     """Copy a closed data directory."""
     _call(_lib.calf_clone, _encode(source), _encode(target))
+
+
+Status = collections.namedtuple("Status", "state pid stock since uri socket_uri")
+Status.__doc__ = """What calf.look() saw: `state` is calf.ABSENT, CLOSED, CRASHED or OPEN.
+
+The others are of an open one; None is unknown, or nowhere.  `since` is a datetime."""
+
+
+def look(path):
+    """Who has a data directory open, this process or another; nothing is changed."""
+    s = _Status()
+    _call(_lib.calf_look, _encode(path), ctypes.byref(s))
+    since = datetime.datetime.fromtimestamp(s.since, datetime.timezone.utc) if s.since else None
+    return Status(s.state, s.pid or None, bool(s.stock), since, _decode(s.uri or None), _decode(s.socket_uri or None))
+
+
+def _run(handle, argv, *fds):
+    code = ctypes.c_int()
+    _call(_lib.calf_run, handle, _list(argv), (ctypes.c_int * 3)(*fds), ctypes.byref(code))
+    return code.value
+
+
+def run(*argv, stdin=0, stdout=1, stderr=2):
+    """Run one of PostgreSQL's programs without a database (pg_controldata ...), as Database.run() does."""
+    return _run(None, argv, stdin, stdout, stderr)
+
+
+def run_signal(signal):
+    """Give a signal (signal.SIGINT ...) to the programs of calf.run()."""
+    _call(_lib.calf_run_signal, None, signal)
 
 
 class Wire:
@@ -157,7 +210,7 @@ class Database:
     """An open data directory.  Any thread may use it; close() or `with` gives it back."""
 
     def __init__(self, handle):
-        self._handle = handle
+        self._handle = handle  # a number, for which calf has an answer when it is closed, too
         _open.add(self)
 
     @property
@@ -187,7 +240,7 @@ class Database:
         return driver.connect(self.dsn, **options)
 
     def listen(self, address):
-        """Let other processes in; returns the URI for them."""
+        """Let other processes in: a directory, "tcp:PORT", "fd:N" (a socket that listens); returns the URI for them."""
         _call(_lib.calf_listen, self._handle, _encode(address))
         return self.uri
 
@@ -196,11 +249,11 @@ class Database:
 
     def run(self, *argv, stdin=0, stdout=1, stderr=2):
         """Run one of PostgreSQL's programs; file descriptors; returns its exit code."""
-        code = ctypes.c_int()
-        args = (ctypes.c_char_p * (len(argv) + 1))(*map(os.fsencode, argv), None)
-        fds = (ctypes.c_int * 3)(stdin, stdout, stderr)
-        _call(_lib.calf_run, self._handle, args, fds, ctypes.byref(code))
-        return code.value
+        return _run(self._handle, argv, stdin, stdout, stderr)
+
+    def run_signal(self, signal):
+        """Give a signal (signal.SIGINT ...) to the programs that run() runs just now, from another thread."""
+        _call(_lib.calf_run_signal, self._handle, signal)
 
     def snapshot(self, path):
         """Copy it, while sessions go on."""
@@ -210,9 +263,10 @@ class Database:
         return Wire(self)
 
     def close(self, mode=FAST):
-        handle, self._handle = self._handle, None
-        _open.discard(self)
-        _call(_lib.calf_close, handle, mode)
+        """Give it back; nothing when that was done.  Once more meanwhile, from another thread: hurries it."""
+        if self in _open:
+            _call(_lib.calf_close, self._handle, mode)
+            _open.discard(self)
 
     def __enter__(self):
         return self
@@ -234,10 +288,11 @@ def _close_logged(pid=os.getpid()):
 
 def open(path=None, *, durability=DURABLE, settings=None, log_file=None, encoding=None, locale=None,
          checksums=True, superuser=None, icu_locale=None, log=None, linger_ms=0,
-         extension_path=None):
+         extension_path=None, listen=()):
     """Open the data directory `path`, created when absent; None: a temporary database.
 
-    `settings` is a dict, `log` a function that is called with every line of PostgreSQL's messages.
+    `settings` is a dict, `log` a function that is called with every line of PostgreSQL's messages,
+    `listen` a list of addresses.
     What is still open when Python ends is closed then if there is a log function, which is why
     `log` and `linger_ms` exclude each other.
     """
@@ -249,7 +304,7 @@ def open(path=None, *, durability=DURABLE, settings=None, log_file=None, encodin
     options = _Options(
         size=ctypes.sizeof(_Options),
         durability=durability,
-        settings=(ctypes.c_char_p * (len(pairs) + 1))(*map(os.fsencode, pairs), None),
+        settings=_list(pairs),
         log_file=_encode(log_file),
         encoding=_encode(encoding),
         locale=_encode(locale),
@@ -259,6 +314,7 @@ def open(path=None, *, durability=DURABLE, settings=None, log_file=None, encodin
         log=_logs[log] if log else _Log(),
         linger_ms=linger_ms,
         extension_path=_encode(extension_path),
+        listen=_list(listen),
     )
     handle = ctypes.c_void_p()
     _call(_lib.calf_open, _encode(path), ctypes.byref(options), ctypes.byref(handle))

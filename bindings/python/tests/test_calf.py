@@ -1,4 +1,7 @@
+import datetime
 import os
+import signal
+import socket
 import struct
 import subprocess
 import sys
@@ -45,8 +48,16 @@ class Calf(unittest.TestCase):
         self.assertEqual(raised.exception.code, calf.FOREIGN)
         self.assertIn("/etc", str(raised.exception))
         db = calf.open()
+        with self.assertRaises(calf.Error) as raised:
+            db.close(7)
+        self.assertTrue(raised.exception.code == calf.MISUSE and db.healthy)
+        db.close()
         db.close()
         self.assertIsNone(db.dsn)
+        for use in lambda: db.run("psql", "-V"), lambda: db.run_signal(signal.SIGINT), lambda: db.listen("tcp:0"), db.wire:
+            with self.assertRaises(calf.Error) as raised:
+                use()
+            self.assertEqual(raised.exception.code, calf.MISUSE)
 
     def test_threads(self):
         with calf.open() as db:
@@ -71,6 +82,76 @@ class Calf(unittest.TestCase):
             self.assertEqual(db.run("psql", "-XAtc", "select 42", stdout=out.fileno()), 0)
             out.seek(0)
             self.assertEqual(out.read(), b"42\n")
+
+    def test_listens_from_the_beginning(self):
+        with tempfile.TemporaryDirectory() as scratch, socket.create_server(("127.0.0.1", 0)) as mine:
+            with calf.open(listen=[scratch, "fd:%d" % mine.fileno()]) as db:
+                self.assertIn("@127.0.0.1:%d/" % mine.getsockname()[1], db.uri)
+                db.unlisten("fd:%d" % mine.fileno())
+                psycopg2.connect(db.uri).close()
+            with self.assertRaises(calf.Error) as raised:
+                calf.open(listen=["nowhere"])
+            self.assertEqual(raised.exception.code, calf.MISUSE)
+
+    def test_look(self):
+        with tempfile.TemporaryDirectory() as scratch:
+            path = os.path.join(scratch, "data")
+            self.assertEqual(calf.look(path), (calf.ABSENT, None, False, None, None, None))
+            with calf.open(path) as db:
+                seen = calf.look(path)
+                self.assertEqual((seen.state, seen.pid, seen.stock, seen.uri), (calf.OPEN, os.getpid(), False, None))
+                age = datetime.datetime.now(datetime.timezone.utc) - seen.since
+                self.assertLess(abs(age.total_seconds()), 600)
+                db.listen(scratch)
+                uri = db.listen("tcp:0")
+                seen = calf.look(path)
+                self.assertEqual(seen.uri, uri)
+                self.assertIn("?host=", seen.socket_uri)
+                db.close(calf.IMMEDIATE)
+            self.assertEqual(calf.look(path).state, calf.CRASHED)
+            calf.open(path).close()
+            self.assertEqual(calf.look(path).state, calf.CLOSED)
+            with tempfile.TemporaryFile() as out: # a program without a database
+                self.assertEqual(calf.run("pg_controldata", path, stdout=out.fileno()), 0)
+                out.seek(0)
+                self.assertIn(b"shut down", out.read())
+            calf.run_signal(signal.SIGINT) # nobody's
+            with self.assertRaises(calf.Error) as raised:
+                calf.look(scratch)
+            self.assertEqual(raised.exception.code, calf.FOREIGN)
+
+    def test_signal_and_hurry(self):
+        with calf.open() as db:
+            conn = db.connect()
+            conn.autocommit = True
+            cursor = conn.cursor()
+            codes = []
+
+            def sleep():
+                with open(os.devnull, "w") as null:
+                    codes.append(db.run("psql", "-Xc", "select pg_sleep(1000)", stderr=null.fileno()))
+
+            thread = threading.Thread(target=sleep)
+            thread.start()
+            slept = 0
+            while not slept:
+                cursor.execute("select count(*) from pg_stat_activity where wait_event = 'PgSleep'")
+                slept = cursor.fetchone()[0]
+            db.run_signal(signal.SIGINT) # psql cancels its query
+            thread.join()
+            self.assertEqual(codes, [1])
+            with self.assertRaises(calf.Error) as raised:
+                db.run_signal(0)
+            self.assertEqual(raised.exception.code, calf.MISUSE)
+
+            thread = threading.Thread(target=db.close, args=[calf.SMART]) # waits for conn
+            thread.start()
+            while db.healthy:
+                pass
+            db.close(calf.FAST)
+            thread.join()
+            with self.assertRaises(psycopg2.OperationalError):
+                cursor.execute("select 1")
 
     def test_options(self):
         with tempfile.TemporaryDirectory() as scratch:
@@ -168,6 +249,14 @@ class Calf(unittest.TestCase):
                 while True:
                     wire.exchange()
             self.assertEqual(raised.exception.code, calf.ENDED)
+
+    def test_example(self):
+        example = os.path.join(os.path.dirname(__file__), "../example/notes.py")
+        with tempfile.TemporaryDirectory() as scratch:
+            env = dict(os.environ, NOTES=os.path.join(scratch, "notes"))
+            for words in ["remember", "the milk"], []:
+                said = subprocess.check_output([sys.executable, example, *words], env=env, text=True)
+                self.assertTrue(said.endswith(" remember the milk\n"), said)
 
     def test_plain_functions(self):
         self.assertIn("PostgreSQL", calf.version())

@@ -1,7 +1,7 @@
 //! calf.h, which is the manual, and what the crate calf needs of libpq-fe.h.
 #![allow(non_camel_case_types)]
 
-use std::os::raw::{c_char, c_int};
+use std::os::raw::{c_char, c_int, c_long, c_longlong, c_void};
 
 #[repr(C)]
 pub struct calf_db {
@@ -23,6 +23,28 @@ pub struct calf_options {
     pub encoding: *const c_char,
     pub locale: *const c_char,
     pub no_checksums: c_int,
+    pub superuser: *const c_char,
+    pub icu_locale: *const c_char,
+    pub log: Option<unsafe extern "C" fn(context: *mut c_void, line: *const c_char)>,
+    pub log_context: *mut c_void,
+    pub linger_ms: c_int,
+    pub extension_path: *const c_char,
+    pub listen: *const *const c_char,
+}
+
+#[repr(C)]
+pub struct calf_wire {
+    _private: [u8; 0],
+}
+
+#[repr(C)]
+pub struct calf_status {
+    pub state: c_int,
+    pub pid: c_long,
+    pub stock: c_int,
+    pub since: c_longlong,
+    pub uri: [c_char; 4096],
+    pub socket_uri: [c_char; 4096],
 }
 
 #[repr(C)]
@@ -52,6 +74,7 @@ extern "C" {
     pub fn calf_dsn(db: *mut calf_db) -> *const c_char;
     pub fn calf_directory(db: *mut calf_db) -> *const c_char;
     pub fn calf_version() -> *const c_char;
+    pub fn calf_features() -> *const *const c_char;
     pub fn calf_listen(db: *mut calf_db, address: *const c_char, err: *mut calf_error) -> c_int;
     pub fn calf_unlisten(db: *mut calf_db, address: *const c_char, err: *mut calf_error) -> c_int;
     pub fn calf_uri(db: *mut calf_db) -> *const c_char;
@@ -60,6 +83,32 @@ extern "C" {
         argv: *const *const c_char,
         fds: *const c_int,
         exit_code: *mut c_int,
+        err: *mut calf_error,
+    ) -> c_int;
+    pub fn calf_run_signal(db: *mut calf_db, signal: c_int, err: *mut calf_error) -> c_int;
+    pub fn calf_snapshot(db: *mut calf_db, path: *const c_char, err: *mut calf_error) -> c_int;
+    pub fn calf_clone(from: *const c_char, to: *const c_char, err: *mut calf_error) -> c_int;
+    pub fn calf_wire_open(
+        db: *mut calf_db,
+        wire: *mut *mut calf_wire,
+        err: *mut calf_error,
+    ) -> c_int;
+    pub fn calf_wire_exchange(
+        wire: *mut calf_wire,
+        input: *const c_void,
+        in_size: *mut usize,
+        output: *mut c_void,
+        out_size: *mut usize,
+        timeout_ms: c_int,
+        err: *mut calf_error,
+    ) -> c_int;
+    pub fn calf_wire_close(wire: *mut calf_wire, err: *mut calf_error) -> c_int;
+    pub fn calf_look(path: *const c_char, status: *mut calf_status, err: *mut calf_error) -> c_int;
+    pub fn calf_data_dir(
+        organisation: *const c_char,
+        application: *const c_char,
+        buf: *mut c_char,
+        size: usize,
         err: *mut calf_error,
     ) -> c_int;
 

@@ -16,12 +16,14 @@
 use calf_sys as sys;
 use std::ffi::{CStr, CString};
 use std::fmt;
-use std::os::raw::{c_char, c_int};
+use std::mem::MaybeUninit;
+use std::os::raw::{c_char, c_int, c_void};
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::os::unix::io::{AsRawFd, BorrowedFd};
 use std::path::{Path, PathBuf};
 use std::ptr;
 use std::sync::{Mutex, MutexGuard};
+use std::time::{Duration, SystemTime};
 
 /// What was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,7 @@ pub enum Code {
     Install,
     Failed,
     System,
+    Ended,
 }
 
 /// What calf refused, in a sentence.
@@ -93,6 +96,16 @@ pub struct Options {
     pub encoding: Option<String>,
     pub locale: Option<String>,
     pub no_checksums: bool,
+    pub superuser: Option<String>,
+    pub icu_locale: Option<String>,
+    /// Instead of `log_file`: is called with every line of PostgreSQL's messages.  It must not
+    /// call calf.
+    pub log: Option<fn(&str)>,
+    pub linger: Duration,
+    /// `dir:dir`
+    pub extension_path: Option<PathBuf>,
+    /// Addresses as for `Database::listen()`.
+    pub listen: Vec<String>,
 }
 
 /// calf_uri()'s result is only good until the next of those who hold this.
@@ -115,6 +128,18 @@ fn c_option(bytes: Option<&[u8]>) -> Result<Option<CString>, Error> {
 
 fn pointer(text: &Option<CString>) -> *const c_char {
     text.as_ref().map_or(ptr::null(), |text| text.as_ptr())
+}
+
+fn c_path(path: &Path) -> Result<CString, Error> {
+    c_string(path.as_os_str().as_bytes())
+}
+
+fn c_strings(texts: &[impl AsRef<str>]) -> Result<Vec<CString>, Error> {
+    texts.iter().map(|text| c_string(text.as_ref().as_bytes())).collect()
+}
+
+fn c_ms(time: Duration) -> c_int {
+    time.as_millis().try_into().unwrap_or(c_int::MAX)
 }
 
 /// The pointers to `texts`, with NULL at the end.
@@ -143,6 +168,7 @@ fn check(call: impl FnOnce(*mut sys::calf_error) -> c_int) -> Result<(), Error> 
         5 => Code::Access,
         6 => Code::Install,
         7 => Code::Failed,
+        9 => Code::Ended,
         _ => Code::System,
     };
     let text = unsafe { owned_text(err.text.as_ptr()) }.unwrap_or_default();
@@ -151,6 +177,108 @@ fn check(call: impl FnOnce(*mut sys::calf_error) -> c_int) -> Result<(), Error> 
 
 pub fn version() -> String {
     unsafe { owned_text(sys::calf_version()) }.unwrap_or_default()
+}
+
+/// The optional parts that were built into PostgreSQL: "icu", "openssl" ...
+pub fn features() -> Vec<String> {
+    let names = unsafe { sys::calf_features() };
+    (0..).map_while(|i| unsafe { owned_text(*names.add(i)) }).collect()
+}
+
+/// The directory for an application's own data, not created.
+pub fn data_dir(organisation: Option<&str>, application: &str) -> Result<PathBuf, Error> {
+    let organisation = c_option(organisation.map(|name| name.as_bytes()))?;
+    let application = c_string(application.as_bytes())?;
+    let mut buf = [0; 4096];
+    check(|err| unsafe {
+        let (org, app) = (pointer(&organisation), application.as_ptr());
+        sys::calf_data_dir(org, app, buf.as_mut_ptr(), buf.len(), err)
+    })?;
+    let bytes = unsafe { owned(buf.as_ptr()) }.unwrap_or_default();
+    Ok(std::ffi::OsString::from_vec(bytes).into())
+}
+
+/// Copies a closed data directory.
+pub fn clone(from: impl AsRef<Path>, to: impl AsRef<Path>) -> Result<(), Error> {
+    let (from, to) = (c_path(from.as_ref())?, c_path(to.as_ref())?);
+    check(|err| unsafe { sys::calf_clone(from.as_ptr(), to.as_ptr(), err) })
+}
+
+/// What `look()` finds a data directory in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    Absent,
+    Closed,
+    Crashed,
+    Open,
+}
+
+/// What `look()` saw.  All but the state is of an open directory.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Status {
+    pub state: State,
+    /// None: it is just starting.
+    pub pid: Option<u32>,
+    /// A stock PostgreSQL server has it open.
+    pub stock: bool,
+    pub since: Option<SystemTime>,
+    /// The address that was listened on last.
+    pub uri: Option<String>,
+    /// The last one that is a Unix socket.
+    pub socket_uri: Option<String>,
+}
+
+/// Who has a data directory open, this process or another; nothing is changed.
+pub fn look(path: impl AsRef<Path>) -> Result<Status, Error> {
+    let path = c_path(path.as_ref())?;
+    let mut status = MaybeUninit::<sys::calf_status>::uninit();
+    check(|err| unsafe { sys::calf_look(path.as_ptr(), status.as_mut_ptr(), err) })?;
+    let status = unsafe { status.assume_init() };
+    let given = |uri: &[c_char]| unsafe { owned_text(uri.as_ptr()) }.filter(|uri| !uri.is_empty());
+    Ok(Status {
+        state: match status.state {
+            0 => State::Absent,
+            1 => State::Closed,
+            2 => State::Crashed,
+            _ => State::Open,
+        },
+        pid: (status.pid != 0).then_some(status.pid as u32),
+        stock: status.stock != 0,
+        since: (status.since != 0)
+            .then(|| SystemTime::UNIX_EPOCH + Duration::from_secs(status.since as u64)),
+        uri: given(&status.uri),
+        socket_uri: given(&status.socket_uri),
+    })
+}
+
+fn run_on(
+    handle: *mut sys::calf_db,
+    argv: &[&str],
+    fds: [BorrowedFd<'_>; 3],
+) -> Result<i32, Error> {
+    let argv = c_strings(argv)?;
+    let (pointers, fds) = (list(&argv), fds.map(|fd| fd.as_raw_fd()));
+    let mut code = 0;
+    check(|err| unsafe { sys::calf_run(handle, pointers.as_ptr(), fds.as_ptr(), &mut code, err) })?;
+    Ok(code)
+}
+
+/// Runs one of PostgreSQL's programs without a database (pg_controldata ...), as `Database::run()`
+/// does.
+pub fn run(argv: &[&str], fds: [BorrowedFd<'_>; 3]) -> Result<i32, Error> {
+    run_on(ptr::null_mut(), argv, fds)
+}
+
+/// Gives a signal, by its number, to all programs that `run()` runs just now.
+pub fn run_signal(signal: i32) -> Result<(), Error> {
+    check(|err| unsafe { sys::calf_run_signal(ptr::null_mut(), signal, err) })
+}
+
+/// What calf calls for `Options::log`, which `context` is.
+unsafe extern "C" fn log_line(context: *mut c_void, line: *const c_char) {
+    let log: fn(&str) = std::mem::transmute(context);
+    let line = CStr::from_ptr(line).to_string_lossy();
+    let _ = std::panic::catch_unwind(|| log(&line));
 }
 
 /// An open data directory.  Any thread may use it; `close()` or its end gives it back.
@@ -175,13 +303,15 @@ impl Database {
     }
 
     fn new(path: Option<&Path>, options: Options) -> Result<Database, Error> {
-        let path = c_option(path.map(|path| path.as_os_str().as_bytes()))?;
-        let settings = options.settings.iter().map(|s| c_string(s.as_bytes()));
-        let settings = settings.collect::<Result<Vec<_>, _>>()?;
-        let settings = (list(&settings), settings);
-        let log_file = c_option(options.log_file.as_ref().map(|f| f.as_os_str().as_bytes()))?;
-        let encoding = c_option(options.encoding.as_ref().map(|s| s.as_bytes()))?;
-        let locale = c_option(options.locale.as_ref().map(|s| s.as_bytes()))?;
+        let text = |text: &Option<String>| c_option(text.as_ref().map(|text| text.as_bytes()));
+        let file = |path: Option<&Path>| path.map(c_path).transpose();
+        let path = file(path)?;
+        let (settings, listen) = (c_strings(&options.settings)?, c_strings(&options.listen)?);
+        let (settings, listen) = ((list(&settings), settings), (list(&listen), listen));
+        let log_file = file(options.log_file.as_deref())?;
+        let extension_path = file(options.extension_path.as_deref())?;
+        let (encoding, locale) = (text(&options.encoding)?, text(&options.locale)?);
+        let (superuser, icu_locale) = (text(&options.superuser)?, text(&options.icu_locale)?);
         let options = sys::calf_options {
             size: std::mem::size_of::<sys::calf_options>(),
             durability: options.durability as c_int,
@@ -190,6 +320,13 @@ impl Database {
             encoding: pointer(&encoding),
             locale: pointer(&locale),
             no_checksums: options.no_checksums as c_int,
+            superuser: pointer(&superuser),
+            icu_locale: pointer(&icu_locale),
+            log: options.log.map(|_| log_line as _),
+            log_context: options.log.map_or(ptr::null_mut(), |log| log as *mut c_void),
+            linger_ms: c_ms(options.linger),
+            extension_path: pointer(&extension_path),
+            listen: listen.0.as_ptr(),
         };
         let mut handle = ptr::null_mut();
         check(|err| unsafe { sys::calf_open(pointer(&path), &options, &mut handle, err) })?;
@@ -222,7 +359,8 @@ impl Database {
         unsafe { owned_text(sys::calf_uri(self.handle)) }
     }
 
-    /// Lets other processes in: `uri()` is for them.
+    /// Lets other processes in: `uri()` is for them.  The address is a directory, `tcp:PORT`,
+    /// `tcp:ADDRESS:PORT` or `fd:N` (a socket that listens).
     pub fn listen(&self, address: &str) -> Result<(), Error> {
         let address = c_string(address.as_bytes())?;
         let _held = listeners();
@@ -239,14 +377,25 @@ impl Database {
     /// Runs one of PostgreSQL's programs; `fds` are its standard input, output and error; returns
     /// its exit code.
     pub fn run(&self, argv: &[&str], fds: [BorrowedFd<'_>; 3]) -> Result<i32, Error> {
-        let argv = argv.iter().map(|arg| c_string(arg.as_bytes()));
-        let argv = argv.collect::<Result<Vec<_>, _>>()?;
-        let (pointers, fds) = (list(&argv), fds.map(|fd| fd.as_raw_fd()));
-        let mut code = 0;
-        check(|err| unsafe {
-            sys::calf_run(self.handle, pointers.as_ptr(), fds.as_ptr(), &mut code, err)
-        })?;
-        Ok(code)
+        run_on(self.handle, argv, fds)
+    }
+
+    /// Gives a signal, by its number, to all programs that `run()` runs just now.
+    pub fn run_signal(&self, signal: i32) -> Result<(), Error> {
+        check(|err| unsafe { sys::calf_run_signal(self.handle, signal, err) })
+    }
+
+    /// Copies the database, while sessions go on.
+    pub fn snapshot(&self, path: impl AsRef<Path>) -> Result<(), Error> {
+        let path = c_path(path.as_ref())?;
+        check(|err| unsafe { sys::calf_snapshot(self.handle, path.as_ptr(), err) })
+    }
+
+    /// Begins a session of which you get the bytes.
+    pub fn wire(&self) -> Result<Wire, Error> {
+        let mut handle = ptr::null_mut();
+        check(|err| unsafe { sys::calf_wire_open(self.handle, &mut handle, err) })?;
+        Ok(Wire { handle })
     }
 
     /// Begins a session.
@@ -265,6 +414,45 @@ impl Database {
 impl Drop for Database {
     fn drop(&mut self) {
         unsafe { sys::calf_close(self.handle, Mode::Fast as c_int, ptr::null_mut()) };
+    }
+}
+
+/// The bytes of one session, of PostgreSQL's protocol.  It ends with its Wire.
+#[derive(Debug)]
+pub struct Wire {
+    handle: *mut sys::calf_wire,
+}
+
+unsafe impl Send for Wire {}
+
+impl Wire {
+    /// Sends from `input` and receives into `output`; how many bytes of each, as soon as anything
+    /// moved, or none when the time is over; None: it never is.
+    pub fn exchange(
+        &mut self,
+        input: &[u8],
+        output: &mut [u8],
+        timeout: Option<Duration>,
+    ) -> Result<(usize, usize), Error> {
+        let (mut sent, mut received) = (input.len(), output.len());
+        check(|err| unsafe {
+            sys::calf_wire_exchange(
+                self.handle,
+                input.as_ptr().cast(),
+                &mut sent,
+                output.as_mut_ptr().cast(),
+                &mut received,
+                timeout.map_or(-1, c_ms),
+                err,
+            )
+        })?;
+        Ok((sent, received))
+    }
+}
+
+impl Drop for Wire {
+    fn drop(&mut self) {
+        unsafe { sys::calf_wire_close(self.handle, ptr::null_mut()) };
     }
 }
 
