@@ -49,7 +49,8 @@ static int take_dest(struct backup *b, const char *word)
     if (snprintf(b->dest, sizeof(b->dest), "%s/%s", parent, basename(again)) >=
         (int)sizeof(b->dest))
         return refuse("the name of the copy is too long");
-    realpath(word, b->dest); /* when it is there */
+    if (realpath(word, copy) && strlen(copy) < sizeof(b->dest)) /* when it is there */
+        strcpy(b->dest, copy);
     sprintf(b->part, "%s.part", b->dest);
     if (access(b->dest, F_OK) == 0 && !is_empty(b->dest))
         return refuse("%s is there and no empty directory; name another one", word);

@@ -12,6 +12,7 @@
 
 #include <libpq-fe.h>
 #include <limits.h>
+#include <signal.h>
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
@@ -133,6 +134,12 @@ int target_program(struct target *t, char *const argv[], const int fds[3]);
 /* A session, or NULL after a message; in another database than postgres. */
 PGconn *target_connect(struct target *t);
 PGconn *target_connect_to(struct target *t, const char *database);
+/* calf_open(), which recovers first and may take its time.  A signal that comes meanwhile is in
+ * *stopped, else 0; once more and the process ends at once. */
+int open_watched(const char *dir, const struct calf_options *options, calf_db **db, int *stopped,
+                 struct calf_error *err);
+/* Close a database; each of the signals that comes meanwhile makes it hurry more. */
+void close_hurried(calf_db *db, enum calf_close_mode mode, const sigset_t *signals);
 /* Waits for sessions of other processes; Ctrl-C ends them. */
 void target_close(struct target *t);
 

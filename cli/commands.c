@@ -72,6 +72,7 @@ static const struct option_row dump_options[] = {
     {OPTION_FORMAT, "format", 'F', "FORMAT", "custom, plain, directory or tar"},
     {OPTION_DATABASE, "database", 'd', "NAME", "which database; postgres"},
     {OPTION_ALL, "all", 0, NULL, "all databases, roles and tablespaces, as plain SQL (pg_dumpall)"},
+    {OPTION_JOBS, "jobs", 'j', "N", NULL}, /* is refused with what to do instead */
     SETTING,
     LOG,
     EXTENSIONS,
@@ -145,9 +146,9 @@ const struct command commands[] = {
      "the "
      "end of the file's name say otherwise: .sql, .sql.gz, .sql.zst, .sql.lz4, .tar. An "
      "interrupted "
-     "dump leaves nothing. DIR may be in use meanwhile. pg_dump's --jobs needs processes of its "
-     "own "
-     "and does not work inside; restoring can use several programs.\n"
+     "dump leaves nothing. DIR may be in use meanwhile.\n"
+     "Several jobs need processes of pg_dump's own, which cannot be inside: serve DIR and run "
+     "pg_dump --jobs from outside. Restoring can use several programs.\n"
      "  calf dump ./demo -o demo.dump\n"
      "  calf dump ./demo -o demo.sql.gz -- --schema=app\n"
      "  calf dump ./demo --all | zstd >all.sql.zst",
@@ -219,6 +220,17 @@ static void print_options(const struct option_row *o)
     }
 }
 
+/* What TOOL may be. */
+static void print_programs(void)
+{
+    char list[2048] = "TOOL is one of:";
+
+    for (int i = 0; program_names[i]; i++)
+        sprintf(list + strlen(list), "%s %s", i ? "," : "", program_names[i]);
+    putchar('\n');
+    print_text(list, 0, 80);
+}
+
 static void print_command(const struct command *c)
 {
     printf("usage: calf %s [options] %s\n\ncalf %s: %s.\n", c->name, c->arguments, c->name,
@@ -229,7 +241,9 @@ static void print_command(const struct command *c)
     }
     printf("\n");
     print_options(c->options);
-    if (strstr(c->arguments, "DIR"))
+    if (strncmp(c->arguments, "TOOL", 4) == 0)
+        print_programs();
+    if (strstr(c->arguments, "[DIR]"))
         printf("\nDIR is $CALF_DATA or the application data directory when it is not given.\n");
 }
 
@@ -240,7 +254,8 @@ void print_overview(FILE *out)
         fprintf(out, "  calf %-10s %s\n", c->name, c->brief);
     fprintf(out,
             "\nDIR, the data directory, is $CALF_DATA or the application data directory when it "
-            "is not given.\n\"calf COMMAND --help\" says more.\n");
+            "is not given.\n\"calf COMMAND --help\" says more, \"calf --version\" which calf this "
+            "is.\n");
 }
 
 int command_help(struct call *c)

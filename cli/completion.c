@@ -1,7 +1,7 @@
 /*
  * completion.c - `calf completion`: what the shells need to complete calf's words
  *
- * What follows an option is known by its name in the help: FILE, DIR, MODE.
+ * What follows an option is known by its name in the help: FILE, DIR, MODE, FORMAT.
  */
 #include "cli.h"
 
@@ -9,16 +9,27 @@
 #include <string.h>
 
 #define MODES "smart fast immediate"
+#define FORMATS "custom plain directory tar"
 #define SHELLS "bash zsh fish"
 
 /* What is completed for a value or an argument. */
-enum kind { KIND_NONE, KIND_FILE, KIND_DIR, KIND_MODE, KIND_COMMAND, KIND_SHELL, KIND_PROGRAM };
+enum kind {
+    KIND_NONE,
+    KIND_FILE,
+    KIND_DIR,
+    KIND_MODE, /* this one and the others have words */
+    KIND_FORMAT,
+    KIND_SHELL,
+    KIND_COMMAND,
+    KIND_PROGRAM
+};
 
 static enum kind value_kind(const char *value)
 {
     return strcmp(value, "FILE") == 0      ? KIND_FILE
            : strncmp(value, "DIR", 3) == 0 ? KIND_DIR
            : strcmp(value, "MODE") == 0    ? KIND_MODE
+           : strcmp(value, "FORMAT") == 0  ? KIND_FORMAT
                                            : KIND_NONE;
 }
 
@@ -27,20 +38,44 @@ static enum kind first_kind(const struct command *c)
     return strstr(c->arguments, "COMMAND")         ? KIND_COMMAND
            : strstr(c->arguments, "SHELL")         ? KIND_SHELL
            : strncmp(c->arguments, "TOOL", 4) == 0 ? KIND_PROGRAM
-           : strstr(c->arguments, "DIR")           ? KIND_DIR
-                                                   : KIND_FILE;
+           : strstr(c->arguments, "FILE")          ? KIND_FILE /* or DIR */
+                                                   : KIND_DIR;
 }
 
-static void print_programs(void)
+/* Of the words after the first: a program's own are often files. */
+static enum kind next_kind(const struct command *c)
 {
-    for (int i = 0; program_names[i]; i++)
-        printf("%s%s", i ? " " : "", program_names[i]);
+    return c->words_max < 0 ? KIND_FILE : first_kind(c);
 }
 
-static void print_commands(void)
+/* The words that a kind has, with what a shell has around them; false: it has no words. */
+static bool print_words(const char *before, enum kind kind, const char *after)
 {
-    for (const struct command *c = commands; c->name; c++)
-        printf("%s%s", c == commands ? "" : " ", c->name);
+    if (kind < KIND_MODE)
+        return false;
+    fputs(before, stdout);
+    switch (kind) {
+    case KIND_MODE: printf(MODES); break;
+    case KIND_FORMAT: printf(FORMATS); break;
+    case KIND_SHELL: printf(SHELLS); break;
+    case KIND_COMMAND:
+        for (const struct command *c = commands; c->name; c++)
+            printf("%s%s", c == commands ? "" : " ", c->name);
+        break;
+    default:
+        for (int i = 0; program_names[i]; i++)
+            printf("%s%s", i ? " " : "", program_names[i]);
+    }
+    fputs(after, stdout);
+    return true;
+}
+
+/* The options that are shown: for (o = c->options; (o = shown(o)); o++) */
+static const struct option_row *shown(const struct option_row *o)
+{
+    while (o->id != OPTION_END && !o->help)
+        o++;
+    return o->id == OPTION_END ? NULL : o;
 }
 
 /* ---- bash ------------------------------------------------------------------------------------ */
@@ -48,29 +83,20 @@ static void print_commands(void)
 /* COMPREPLY for a kind, as a line of the script. */
 static void bash_reply(enum kind kind)
 {
-    switch (kind) {
-    case KIND_FILE: printf("_calf_files -f"); break;
-    case KIND_DIR: printf("_calf_files -d"); break;
-    case KIND_MODE: printf("_calf_words '" MODES "'"); break;
-    case KIND_SHELL: printf("_calf_words '" SHELLS "'"); break;
-    case KIND_COMMAND: printf("_calf_words \"$commands\""); break;
-    case KIND_PROGRAM:
-        printf("_calf_words '");
-        print_programs();
-        printf("'");
-        break;
-    default: printf(":");
-    }
+    if (!print_words("_calf_words '", kind, "'"))
+        fputs(kind == KIND_FILE  ? "_calf_files -f"
+              : kind == KIND_DIR ? "_calf_files -d"
+                                 : ":",
+              stdout);
 }
 
 static void bash_command(const struct command *c)
 {
     printf("    %s)\n        options='", c->name);
-    for (const struct option_row *o = c->options; o->id != OPTION_END; o++)
-        if (o->help)
-            printf("--%s ", o->name);
+    for (const struct option_row *o = c->options; (o = shown(o)); o++)
+        printf("--%s ", o->name);
     printf("'\n        case $previous in\n");
-    for (const struct option_row *o = c->options; o->id != OPTION_END; o++) {
+    for (const struct option_row *o = c->options; (o = shown(o)); o++) {
         if (!o->value)
             continue;
         printf("        --%s", o->name);
@@ -80,15 +106,11 @@ static void bash_command(const struct command *c)
         bash_reply(value_kind(o->value));
         printf("; return ;;\n");
     }
-    printf("        esac\n        [[ $word != -* ]] && { ");
-    if (first_kind(c) == KIND_PROGRAM) {
-        printf("if [ $COMP_CWORD = 2 ]; then ");
-        bash_reply(KIND_PROGRAM);
-        printf("; else _calf_files -d; fi");
-    } else {
-        bash_reply(first_kind(c));
-    }
-    printf("; return; } ;;\n");
+    printf("        esac\n        [[ $word != -* ]] && { if [ $COMP_CWORD = 2 ]; then ");
+    bash_reply(first_kind(c));
+    printf("; else ");
+    bash_reply(next_kind(c));
+    printf("; fi; return; } ;;\n");
 }
 
 static void print_bash(void)
@@ -105,13 +127,10 @@ static void print_bash(void)
            "_calf() {\n"
            "    local word=${COMP_WORDS[COMP_CWORD]} previous=${COMP_WORDS[COMP_CWORD - 1]} "
            "options\n"
-           "    local commands='");
-    print_commands();
-    printf("'\n"
            "    COMPREPLY=()\n"
-           "    if [ \"$COMP_CWORD\" = 1 ]; then _calf_words \"$commands --help --version\"; "
-           "return; fi\n"
-           "    case ${COMP_WORDS[1]} in\n");
+           "    if [ \"$COMP_CWORD\" = 1 ]; then _calf_words '");
+    print_words("", KIND_COMMAND, " --help --version'; return; fi\n");
+    printf("    case ${COMP_WORDS[1]} in\n");
     for (const struct command *c = commands; c->name; c++)
         bash_command(c);
     printf("    *) return ;;\n"
@@ -138,23 +157,8 @@ static void zsh_text(const char *text)
 
 static void zsh_action(enum kind kind)
 {
-    switch (kind) {
-    case KIND_FILE: printf("_files"); break;
-    case KIND_DIR: printf("_files -/"); break;
-    case KIND_MODE: printf("(" MODES ")"); break;
-    case KIND_SHELL: printf("(" SHELLS ")"); break;
-    case KIND_COMMAND:
-        putchar('(');
-        print_commands();
-        putchar(')');
-        break;
-    case KIND_PROGRAM:
-        putchar('(');
-        print_programs();
-        putchar(')');
-        break;
-    default: printf(" ");
-    }
+    if (!print_words("(", kind, ")"))
+        fputs(kind == KIND_FILE ? "_files" : kind == KIND_DIR ? "_files -/" : " ", stdout);
 }
 
 static void zsh_option(const struct option_row *o)
@@ -196,18 +200,22 @@ static void print_zsh(void)
            "    case $words[1] in\n");
     for (const struct command *c = commands; c->name; c++) {
         printf("    %s)\n        _arguments", c->name);
-        for (const struct option_row *o = c->options; o->id != OPTION_END; o++)
-            if (o->help)
-                zsh_option(o);
+        for (const struct option_row *o = c->options; (o = shown(o)); o++)
+            zsh_option(o);
         printf(" \\\n            '1: :");
         zsh_action(first_kind(c));
-        if (first_kind(c) == KIND_PROGRAM)
-            printf("' '2: :_files -/");
-        printf("'%s ;;\n", c->words_max < 0 ? " '*: :_files'" : "");
+        printf("'");
+        if (c->words_max != 1) {
+            printf(" '*: :");
+            zsh_action(next_kind(c));
+            printf("'");
+        }
+        printf(" ;;\n");
     }
     printf("    esac\n"
            "}\n"
-           "compdef _calf calf\n");
+           "# read by `source`, or as a file of $fpath, whose first call is to complete already\n"
+           "if [[ $funcstack[1] = _calf ]]; then _calf; else compdef _calf calf; fi\n");
 }
 
 /* ---- fish ---------------------------------------------------------------------------------------
@@ -223,23 +231,11 @@ static void fish_quoted(const char *text)
 
 static void fish_action(enum kind kind)
 {
-    switch (kind) {
-    case KIND_FILE: printf(" -F"); break;
-    case KIND_DIR: printf(" -a '(__fish_complete_directories)'"); break;
-    case KIND_MODE: printf(" -a '" MODES "'"); break;
-    case KIND_SHELL: printf(" -a '" SHELLS "'"); break;
-    case KIND_COMMAND:
-        printf(" -a '");
-        print_commands();
-        printf("'");
-        break;
-    case KIND_PROGRAM:
-        printf(" -a '");
-        print_programs();
-        printf("'");
-        break;
-    default: break;
-    }
+    if (!print_words(" -a '", kind, "'"))
+        fputs(kind == KIND_FILE  ? " -F"
+              : kind == KIND_DIR ? " -a '(__fish_complete_directories)'"
+                                 : "",
+              stdout);
 }
 
 static void print_fish(void)
@@ -255,9 +251,7 @@ static void print_fish(void)
         printf("complete -c calf -n __fish_use_subcommand -a %s -d ", c->name);
         fish_quoted(c->brief);
         putchar('\n');
-        for (const struct option_row *o = c->options; o->id != OPTION_END; o++) {
-            if (!o->help)
-                continue;
+        for (const struct option_row *o = c->options; (o = shown(o)); o++) {
             printf("complete -c calf %s -l %s", when, o->name);
             if (o->letter)
                 printf(" -s %c", o->letter);
@@ -269,18 +263,11 @@ static void print_fish(void)
             fish_quoted(o->help);
             putchar('\n');
         }
-        if (first_kind(c) == KIND_PROGRAM) {
-            printf("complete -c calf -n '__fish_seen_subcommand_from %s; and "
-                   "test (count (commandline -opc)) -eq 2'",
-                   c->name);
-            fish_action(KIND_PROGRAM);
-            printf("\ncomplete -c calf -n '__fish_seen_subcommand_from %s; and "
-                   "test (count (commandline -opc)) -gt 2'",
-                   c->name);
-            fish_action(KIND_DIR);
-        } else {
-            printf("complete -c calf %s", when);
-            fish_action(first_kind(c));
+        for (int next = 0; next < 2; next++) {
+            printf("%scomplete -c calf -n '__fish_seen_subcommand_from %s; and test (count "
+                   "(commandline -opc)) %s 2'",
+                   next ? "\n" : "", c->name, next ? "-gt" : "-eq");
+            fish_action(next ? next_kind(c) : first_kind(c));
         }
         putchar('\n');
     }

@@ -8,6 +8,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <ftw.h>
+#include <libgen.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -284,15 +285,16 @@ static void check_pages(struct doctor *d)
 /* ---- what is left of others
  * ------------------------------------------------------------------------ */
 
-/* A process id stands in the first line of a lock file. */
+/* A process id begins a lock file; one that is empty was left by who was just making it. */
 static bool is_lock_file(const char *path)
 {
     FILE *f = fopen(path, "re");
-    int pid, n = f ? fscanf(f, "%d", &pid) : 1;
+    int pid;
+    bool is = !f || fscanf(f, "%d", &pid) == 1 || (feof(f) && !ferror(f));
 
     if (f)
         fclose(f);
-    return n == 1;
+    return is;
 }
 
 static void check_leftovers(struct doctor *d)
@@ -316,6 +318,10 @@ static void check_leftovers(struct doctor *d)
                path);
     else
         report(d, LEVEL_OK, "socket", "its place in the directory is free or in use by calf");
+    snprintf(path, sizeof(path), "%s/postmaster.pid", d->target.dir);
+    if (!is_lock_file(path))
+        report(d, LEVEL_PROBLEM, "lock file",
+               "%s is in the place of PostgreSQL's lock file; move it away", path);
     if (d->status.state == CALF_OPEN)
         return;
     for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++)
@@ -431,17 +437,33 @@ static void check_places(struct doctor *d)
         closedir(list);
 }
 
+/* Where the directory would be made. */
+static void check_parent(struct doctor *d)
+{
+    char copy[PATH_MAX], *parent;
+
+    strcpy(copy, d->target.dir);
+    parent = dirname(copy);
+    if (access(parent, W_OK | X_OK) < 0)
+        report(d, LEVEL_PROBLEM, "directory", "%s cannot be made in %s: %s", d->target.dir, parent,
+               strerror(errno));
+    check_space(d, parent);
+}
+
 void check_directory(struct doctor *d)
 {
     check_kind(d);
     if (!d->exists) {
         struct stat st;
 
-        if (stat(d->target.dir, &st) < 0 || !S_ISDIR(st.st_mode))
-            return;
-        if (access(d->target.dir, R_OK | X_OK) < 0)
-            check_owner(d);
-        check_places(d);
+        if (stat(d->target.dir, &st) < 0) {
+            if (errno == ENOENT)
+                check_parent(d);
+        } else if (S_ISDIR(st.st_mode)) {
+            if (access(d->target.dir, R_OK | X_OK) < 0)
+                check_owner(d);
+            check_places(d);
+        }
         return;
     }
     check_holder(d);

@@ -31,7 +31,9 @@ struct dump {
     struct progress progress;
     struct table *tables; /* sorted by name */
     int ntables;
-    unsigned long long current; /* the size of the table that is being dumped */
+    _Atomic unsigned long long before, current; /* the sizes of the tables that were dumped, and of
+                                                   the one that is */
+    PGconn *watch;                              /* measure()'s */
 };
 
 /* ---- options ------------------------------------------------------------------------------- */
@@ -68,6 +70,11 @@ static int take_format(struct dump *d)
         return misuse(d->call, "--format is custom, plain, directory or tar, not \"%s\"", wanted);
     if (strcmp(d->format, ends[i].format) == 0)
         d->compress = ends[i].compress;
+    if (CALF_PG_MAJOR < 16 && d->compress && strcmp(d->compress, "gzip") != 0)
+        return misuse(d->call,
+                      "pg_dump %d compresses by gzip only; name a .sql.gz file, or pipe --format "
+                      "plain through %s",
+                      CALF_PG_MAJOR, d->compress);
     if (all && strcmp(d->format, "plain") != 0)
         return misuse(d->call, "--all is plain SQL always; leave out --format %s", d->format);
     if (all && d->call->value[OPTION_DATABASE])
@@ -114,11 +121,26 @@ static int take_output(struct dump *d)
     return 0;
 }
 
+/* --jobs, also among pg_dump's switches: its workers are forked without exec. */
+static bool wants_jobs(const struct call *c)
+{
+    bool wants = c->value[OPTION_JOBS];
+
+    for (char **word = c->rest; word && *word; word++)
+        wants |= strncmp(*word, "-j", 2) == 0 || strncmp(*word, "--jobs", 6) == 0;
+    return wants;
+}
+
 static int take_options(struct dump *d)
 {
     const char *name = d->call->value[OPTION_OUTPUT];
     int rc = target_name(&d->target, d->call->nwords ? d->call->words[0] : NULL);
 
+    if (rc == 0 && wants_jobs(d->call))
+        return refuse("a dump cannot have several jobs inside (pg_dump forks them); leave out "
+                      "--jobs, or \"calf serve %s\" and run pg_dump --jobs from outside; "
+                      "calf restore --jobs works",
+                      d->target.dir);
     if (name && (!*name || snprintf(d->output, sizeof(d->output), "%s", name) >= PATH_MAX - 8))
         return misuse(d->call, "--output wants the name of a file");
     if (rc == 0)
@@ -142,11 +164,11 @@ static void read_sizes(struct dump *d)
         "'t' and n.nspname <> 'information_schema' and n.nspname not like 'pg\\_%' and not exists "
         "(select from pg_depend where classid = 'pg_class'::regclass and objid = c.oid and deptype "
         "= 'e')";
-    PGconn *conn = target_connect_to(&d->target, d->call->value[OPTION_DATABASE]);
     PGresult *res;
 
-    PQclear(PQexec(conn, "set lock_timeout = '1s'")); /* somebody's lock, then without an ETA */
-    res = PQexec(conn, sql);
+    d->watch = target_connect_to(&d->target, d->call->value[OPTION_DATABASE]);
+    PQclear(PQexec(d->watch, "set lock_timeout = '1s'")); /* somebody's lock, then without an ETA */
+    res = PQexec(d->watch, sql);
     d->ntables = PQresultStatus(res) == PGRES_TUPLES_OK ? PQntuples(res) : 0;
     d->tables = calloc((size_t)d->ntables + 1, sizeof(*d->tables));
     for (int i = 0; i < d->ntables; i++) {
@@ -157,7 +179,21 @@ static void read_sizes(struct dump *d)
     qsort(d->tables, (size_t)d->ntables, sizeof(*d->tables), by_name);
     d->progress.items = (unsigned)d->ntables;
     PQclear(res);
-    PQfinish(conn);
+}
+
+/* How much of the table PostgreSQL has copied, at most its size. */
+static unsigned long long copied(struct dump *d)
+{
+    static const char sql[] =
+        "select coalesce(max(bytes_processed), 0) from pg_stat_progress_copy "
+        "join pg_stat_activity using (pid) where application_name = 'pg_dump'";
+    PGresult *res = PQexec(d->watch, sql);
+    unsigned long long n = 0;
+
+    if (PQresultStatus(res) == PGRES_TUPLES_OK)
+        n = strtoull(PQgetvalue(res, 0, 0), NULL, 10);
+    PQclear(res);
+    return n < d->current ? n : d->current;
 }
 
 static void measure(struct progress *p)
@@ -165,10 +201,13 @@ static void measure(struct progress *p)
     struct dump *d = p->owner;
     struct stat st;
 
+    p->done = d->before + copied(d);
     if (d->part[0])
         p->bytes = disk_usage(d->part);
-    else if (fstat(1, &st) == 0 && S_ISREG(st.st_mode))
+    else if (!d->output[0] && fstat(1, &st) == 0 && S_ISREG(st.st_mode))
         p->bytes = (unsigned long long)st.st_size;
+    else
+        p->bytes = p->done;
 }
 
 /* pg_dump: dumping contents of table "schema.name" */
@@ -186,7 +225,7 @@ static void take_line(struct progress *p, const char *line)
     found = bsearch(&(struct table){.name = name}, d->tables, (size_t)d->ntables,
                     sizeof(*d->tables), by_name);
     free(name);
-    p->done += d->current;
+    d->before += d->current;
     d->current = found ? found->size : 0;
     p->item++;
 }
@@ -206,7 +245,7 @@ static int run_dump(struct dump *d)
     }
     if (d->compress) {
         argv[n++] = "--compress";
-        argv[n++] = d->compress;
+        argv[n++] = CALF_PG_MAJOR < 16 ? "6" : d->compress; /* which knew levels only */
     }
     if (*file) {
         argv[n++] = "--file";
@@ -244,10 +283,12 @@ static int work(void *arg)
     for (int i = 0; i < d->ntables; i++)
         free(d->tables[i].name);
     free(d->tables);
+    PQfinish(d->watch);
     if (rc == 0 && d->part[0] && !d->target.stopped && move_into_place(d->part, d->output) < 0)
         return refuse("cannot write %s: %s", d->output, strerror(errno));
     if (rc != 0 && rc != 2 && !d->target.stopped)
-        refuse("the dump of %s failed%s%s", d->target.dir,
+        refuse("the dump of %s failed%s%s%s", d->target.dir,
+               rc == 128 + SIGPIPE ? ": who read it has gone" : "",
                d->output[0] ? "; nothing was written to " : "", d->output);
     return rc == 0 || rc == 2 ? rc : 1;
 }

@@ -3,6 +3,8 @@
  */
 #include "cli.h"
 
+#include <errno.h>
+#include <fcntl.h>
 #include <getopt.h>
 #include <stdarg.h>
 #include <stdio.h>
@@ -11,13 +13,16 @@
 
 int refuse(const char *fmt, ...)
 {
+    char text[8192];
+    size_t n;
     va_list ap;
 
     va_start(ap, fmt);
-    fputs("calf: ", stderr);
-    vfprintf(stderr, fmt, ap);
-    fputc('\n', stderr);
+    vsnprintf(text, sizeof(text), fmt, ap);
     va_end(ap);
+    for (n = strlen(text); n && strchr(" \t\n", text[n - 1]); n--) /* libpq's end so */
+        ;
+    fprintf(stderr, "calf: %.*s\n", (int)n, text);
     return 1;
 }
 
@@ -114,12 +119,22 @@ static int parse(struct call *c, int argc, char **argv)
     return 0;
 }
 
+/* Where one of the three is closed, a file of the database must not get its number.  What is opened
+ * instead fails as a closed one does. */
+static void hold_standard(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0)
+            open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
 int main(int argc, char **argv)
 {
     struct call c = {.command = NULL};
     const char *name = argc > 1 ? argv[1] : "";
     int rc;
 
+    hold_standard();
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
         return printf("calf %s\n", calf_version()), 0;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
@@ -142,5 +157,8 @@ int main(int argc, char **argv)
             .command = c.command, .words = (char *[]){(char *)c.command->name, NULL}, .nwords = 1});
     if (c.value[OPTION_EXTENSIONS])
         setenv("CALF_EXTENSION_PATH", c.value[OPTION_EXTENSIONS], 1);
-    return c.command->run(&c);
+    rc = c.command->run(&c);
+    if (rc == 0 && (fflush(stdout) != 0 || ferror(stdout)))
+        return refuse("cannot write to the standard output: %s", strerror(errno));
+    return rc;
 }

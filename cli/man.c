@@ -100,7 +100,10 @@ void print_man(void)
         print_options(c->options);
     }
     puts(".SH EXIT STATUS\n"
-         "0 when all went well, 1 when something was refused, 2 when the command line is wrong;\n"
+         "0 when all went well, 1 when something was refused, 2 when the command line is wrong, "
+         "128\n"
+         "and the signal's number when it was interrupted (130: Ctrl\\-C);\n"
+         ".B calf status\ngives 3 when the directory is not open,\n"
          ".B calf psql\nand\n.B calf run\ngive the program's own.\n"
          ".SH ENVIRONMENT\n"
          ".TP\n.B CALF_DATA\nThe data directory when none is given.\n"

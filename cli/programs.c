@@ -89,6 +89,8 @@ int command_run(struct call *c)
         argv[1] = argv[0];
         argv++;
     }
+    if (!is_among(argv[0], (int)(sizeof(program_names) / sizeof(program_names[0])) - 1))
+        return refuse("there is no program %s; \"calf run --help\" lists them", argv[0]);
     if (!is_among(argv[0], ON_FILES)) {
         rc = target_name(&t, dir);
         return rc != 0 ? rc : run_on(&t, c, !dir, argv);

@@ -50,6 +50,9 @@ static void draw(struct progress *p, double elapsed)
         snprintf(line + used, sizeof(line) - used, ", %s %u of %u", p->noun, p->item, p->items);
     else if (p->item)
         snprintf(line + used, sizeof(line) - used, ", %s %u", p->noun, p->item);
+    used = strlen(line);
+    if (all && done && done < all)
+        snprintf(line + used, sizeof(line) - used, ", %.0f %%", (double)done * 100 / (double)all);
     add_time(line, sizeof(line), ", %s", elapsed);
     if (all && done && done < all && elapsed > 2)
         add_time(line, sizeof(line), ", about %s left",
@@ -92,6 +95,8 @@ static bool says_more(const char *line, bool before)
     static const char *const kinds[] = {"error:", "warning:", "detail:", "hint:"};
     const char *text = strstr(line, ": ");
 
+    if (strstr(line, "skipping special file")) /* a socket in the directory that is copied */
+        return false;
     if (strncmp(line, "pg_", 3) != 0 || !text) /* goes on with the one before */
         return before;
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)

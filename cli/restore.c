@@ -47,7 +47,8 @@ struct restore {
     char database[64], filled[80]; /* the database, and the one that is restored into */
     bool created, one_transaction, keep_going, failed;
     bool commits;     /* SQL with a COMMIT of its own */
-    int jobs, errors; /* errors 1: a program's standard error */
+    int jobs, tables; /* tables: whose data have begun to come */
+    int errors;       /* the programs' standard error */
     struct progress progress;
     PGconn *admin, *watch; /* watch: measure()'s */
     _Atomic bool filling;
@@ -77,12 +78,22 @@ static bool has_line(const struct restore *r, const char *begin)
     return false;
 }
 
+static bool is_of_pg_dumpall(const struct restore *r)
+{
+    static const char title[] = "\n-- PostgreSQL database cluster dump";
+
+    return r->head_size > sizeof(title) + 2 && memcmp(r->head + 2, title, sizeof(title) - 1) == 0;
+}
+
 static int look_at_head(struct restore *r)
 {
     ssize_t n = input_read_all(r->in, r->head, sizeof(r->head) - 1);
 
     if (n < 0)
         return cannot(r, r->in->error);
+    if (n == 0 && r->call->nwords == 1 && r->file != r->call->words[0])
+        return refuse("%s is no file to restore, and the standard input is empty",
+                      r->call->words[0]);
     if (n == 0)
         return cannot(r, "is empty");
     r->head_size = (size_t)n;
@@ -94,7 +105,7 @@ static int look_at_head(struct restore *r)
         return cannot(r, "is no dump: neither an archive of pg_dump nor SQL");
     if (r->format == TAR && strcmp(r->head, "toc.dat") != 0)
         return cannot(r, "is a tar file, but not one of pg_dump's (they begin with toc.dat)");
-    r->connects = r->format == SQL && has_line(r, "\\connect ");
+    r->connects = r->format == SQL && (is_of_pg_dumpall(r) || has_line(r, "\\connect "));
     return 0;
 }
 
@@ -270,6 +281,20 @@ static int check_directory(struct restore *r)
 /* ---- pg_restore -------------------------------------------------------------------------------
  */
 
+/* What an entry is: "ID; 1 2 TABLE DATA schema name owner" from TABLE on. */
+static const char *kind_of(const char *line)
+{
+    int at = 0;
+
+    sscanf(line, "%*d; %*u %*u %n", &at);
+    return line + at;
+}
+
+static bool begins(const char *text, const char *with)
+{
+    return strncmp(text, with, strlen(with)) == 0;
+}
+
 /* pg_restore with `more` words, those after -- and the archive. */
 static int pg_restore(struct restore *r, const char *const *more, const int fds[3])
 {
@@ -313,12 +338,19 @@ static char *list(struct restore *r, const char *how)
     return text;
 }
 
+/* The ETA is made of the tables that were filled; what is still being filled is not. */
 static void take_line(struct progress *p, const char *line)
 {
     struct restore *r = p->owner;
+    bool creates = begins(line, "pg_restore: creating "),
+         fills = begins(line, "pg_restore: processing data for table ");
 
-    p->item += strncmp(line, "pg_restore: creating ", 21) == 0 ||
-               strncmp(line, "pg_restore: processing data ", 28) == 0;
+    p->item += creates || fills;
+    r->tables += fills;
+    if (fills && r->tables > r->jobs)
+        p->done = (unsigned long long)(r->tables - r->jobs);
+    else if (creates && (unsigned long long)r->tables == p->all)
+        p->done = p->all;
     if (r->keep_going && (strstr(line, "ERROR:") || strstr(line, "FATAL:")))
         r->failed = true; /* psql's exit code is 0 */
 }
@@ -425,20 +457,6 @@ static void split(struct entries *e, struct restore *r, char *text)
             e->line = realloc(e->line, (e->n + 1) * sizeof(*e->line));
             e->line[e->n++] = line;
         }
-}
-
-/* What an entry is: "ID; 1 2 TABLE DATA schema name owner" from TABLE on. */
-static const char *kind_of(const char *line)
-{
-    int at = 0;
-
-    sscanf(line, "%*d; %*u %*u %n", &at);
-    return line + at;
-}
-
-static bool begins(const char *text, const char *with)
-{
-    return strncmp(text, with, strlen(with)) == 0;
 }
 
 static bool is_bulk(const char *kind)
@@ -555,16 +573,21 @@ static int restore_parallel(struct restore *r)
     return rc;
 }
 
-static int restore_archive(struct restore *r)
+/* How many entries the archive has, and how many of them are tables' data; one that pg_restore
+ * cannot read is refused. */
+static int count_entries(struct restore *r)
 {
     char *text = list(r, NULL);
 
     if (!text)
         return 1;
-    for (const char *at = text; (at = strchr(at, '\n')); at++)
-        r->progress.items += isdigit((unsigned char)at[1]) != 0;
+    for (char *save, *line = strtok_r(text, "\n", &save); line; line = strtok_r(NULL, "\n", &save))
+        if (*line != ';') {
+            r->progress.items++;
+            r->progress.all += begins(kind_of(line), "TABLE DATA ");
+        }
     free(text);
-    return r->jobs > 1 ? restore_parallel(r) : restore_entries(r, NULL);
+    return 0;
 }
 
 /* ---- SQL: through a pipe to psql
@@ -727,7 +750,7 @@ static int restore_sql(struct restore *r)
         argv[n++] = *word;
     }
     argv[n] = NULL;
-    if (strncmp(r->head + 3, "-- PostgreSQL database cluster dump", 35) == 0)
+    if (is_of_pg_dumpall(r))
         f.roles = PQexec(r->admin, "select rolname from pg_roles");
     if (pipe2(ends, O_CLOEXEC) < 0)
         return refuse("cannot make a pipe: %s", strerror(errno));
@@ -876,7 +899,7 @@ static void measure(struct progress *p)
         p->bytes = p->done = r->in->taken;
         if (fstat(r->in->fd, &st) == 0 && S_ISREG(st.st_mode))
             p->all = (unsigned long long)st.st_size;
-    } else if (r->filling && (r->watch || (r->watch = target_connect(&r->target)))) {
+    } else if (r->filling) {
         res = PQexecParams(r->watch, "select pg_database_size($1)", 1, NULL, &parameter, NULL, NULL,
                            0);
         if (PQresultStatus(res) == PGRES_TUPLES_OK)
@@ -896,12 +919,18 @@ static int work(void *arg)
     rc = r->format == SQL ? 0 : r->format == DIRECTORY ? check_directory(r) : spool(r);
     if (rc == 0 && r->format == TAR)
         rc = check_tar(r);
+    if (rc == 0 && r->format != SQL) /* before anything is made or dropped */
+        rc = count_entries(r);
     if (rc == 0)
         rc = prepare(r);
     if (rc == 0) {
         r->errors = progress_messages(&r->progress, take_line);
-        r->filling = true;
-        rc = r->format == SQL ? restore_sql(r) : restore_archive(r);
+        if (r->progress.shown)
+            r->watch = target_connect(&r->target);
+        r->filling = r->watch != NULL;
+        rc = r->format == SQL ? restore_sql(r)
+             : r->jobs > 1    ? restore_parallel(r)
+                              : restore_entries(r, NULL);
         progress_end(&r->progress);
         rc = finish(r, rc != 0 || r->failed || r->target.stopped);
     } else {
@@ -948,7 +977,8 @@ static int take_options(struct restore *r)
     strcpy(r->database, database ? database : "postgres");
     r->keep_going = c->value[OPTION_KEEP_GOING];
     if (strcmp(r->file, "-") == 0 && isatty(0))
-        return misuse(c, "say which file to restore");
+        return misuse(c, "say which file to restore%s%s", c->nwords ? "; this is none: " : "",
+                      c->nwords ? c->words[0] : "");
     return target_name(&r->target, dir);
 }
 

@@ -17,6 +17,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
+#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -232,7 +233,7 @@ static bool is_socket_in(int fd, const char *dir)
 static int take_socket(struct serve *s)
 {
     const char *dir = s->call->value[OPTION_SOCKET];
-    char cwd[PATH_MAX];
+    char cwd[PATH_MAX], full[PATH_MAX];
 
     if (!dir && s->nlisten + s->ntcp > 0) /* systemd's are enough */
         return 0;
@@ -243,7 +244,8 @@ static int take_socket(struct serve *s)
     if (snprintf(s->socket, sizeof(s->socket), "%s%s%s", dir[0] == '/' ? "" : cwd,
                  dir[0] == '/' ? "" : "/", dir) >= (int)sizeof(s->socket))
         return refuse("the path of the socket's directory is too long");
-    realpath(dir, s->socket);
+    if (realpath(dir, full)) /* when it is there */
+        strcpy(s->socket, full);
     for (int i = 0; i < s->nlisten; i++) /* one of systemd's may be there already */
         if (is_socket_in(atoi(s->listen[i] + strlen("fd:")), s->socket))
             return 0;
@@ -413,7 +415,7 @@ static int open_database(struct serve *s)
     struct calf_status st;
     struct calf_error err;
     PGconn *conn;
-    int rc;
+    int rc, stopped;
 
     raise_descriptors();
     if (!o.log_file)
@@ -423,10 +425,12 @@ static int open_database(struct serve *s)
     if (st.state == CALF_ABSENT && s->ntcp > 0 && !s->password[0] &&
         !s->call->value[OPTION_NO_PASSWORD])
         return refuse("TCP is refused: %s is new, and so " NOBODY, s->dir);
-    if (calf_open(s->dir, &o, &s->db, &err) != CALF_OK) {
+    if (open_watched(s->dir, &o, &s->db, &stopped, &err) != CALF_OK) {
         err.text[strcspn(err.text, "\n")] = '\0'; /* PostgreSQL's words were in the log */
         return refuse_error(&err);
     }
+    if (stopped)
+        kill(getpid(), stopped); /* wait_for_stop() takes it */
     if (st.state == CALF_ABSENT)
         fprintf(stderr, "calf: made a new database in %s\n", s->dir);
     add_uri(s);
@@ -449,23 +453,6 @@ static int open_database(struct serve *s)
     calf_close(s->db, CALF_FAST, NULL);
     why[strcspn(why, "\n")] = '\0';
     return refuse("%s", why);
-}
-
-struct closer {
-    calf_db *db;
-    enum calf_close_mode mode;
-    pthread_t main;
-    _Atomic bool done;
-};
-
-static void *close_database(void *arg)
-{
-    struct closer *c = arg;
-
-    calf_close(c->db, c->mode, NULL);
-    c->done = true;
-    pthread_kill(c->main, SIGUSR2); /* sigwait() returns */
-    return NULL;
 }
 
 /* ---- telling ----------------------------------------------------------------------------------
@@ -525,6 +512,7 @@ static void end_detaching(struct serve *s)
     close(s->caller);
     if (log >= 0)
         close(log);
+    prctl(PR_SET_PDEATHSIG, 0);
     if (write(s->ready, "", 1) != 1)
         refuse("nobody waits for the server any more");
     close(s->ready);
@@ -542,7 +530,11 @@ static void tell_ready(struct serve *s)
         if (strcmp(o->keyword, "host") == 0 && o->val)
             host = o->val;
     }
-    printf("calf: serving %s; connect with: psql -h %s -U %s\n%s", s->dir, host, user, s->uris);
+    printf("calf: serving %s; connect with: psql -h ", s->dir);
+    print_shell(host);
+    printf(" -U ");
+    print_shell(user);
+    printf("\n%s", s->uris);
     fflush(stdout);
     PQconninfoFree(list);
     if (fd) {
@@ -590,25 +582,20 @@ static enum calf_close_mode wait_for_stop(struct serve *s, const sigset_t *set)
 /* Until it is closed. */
 static int serve(struct serve *s)
 {
-    struct closer c = {.main = pthread_self()};
-    pthread_t thread;
+    enum calf_close_mode mode;
     sigset_t set;
     bool ended;
-    int sig;
 
     tell_ready(s);
     pthread_sigmask(SIG_BLOCK, NULL, &set);
-    c.mode = wait_for_stop(s, &set);
+    mode = wait_for_stop(s, &set);
     ended = !calf_healthy(s->db);
-    c.db = s->db;
     notify("STOPPING=1");
-    if (pthread_create(&thread, NULL, close_database, &c) != 0)
-        return calf_close(s->db, CALF_IMMEDIATE, NULL), 1;
-    while (sigwait(&set, &sig) == 0 && !c.done)
-        if (sig == SIGINT || sig == SIGTERM || sig == SIGQUIT)
-            calf_close(s->db, c.mode == CALF_SMART && sig != SIGQUIT ? CALF_FAST : CALF_IMMEDIATE,
-                       NULL);
-    pthread_join(thread, NULL);
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    sigaddset(&set, SIGQUIT);
+    close_hurried(s->db, mode, &set);
     return ended ? refuse("PostgreSQL ended by itself; its messages say why") : 0;
 }
 
@@ -617,12 +604,14 @@ static int serve(struct serve *s)
 static int detach(struct serve *s)
 {
     int ends[2], status, rc;
+    sigset_t none;
     char byte;
     pid_t pid;
 
     if (pipe2(ends, O_CLOEXEC) < 0 || (pid = fork()) < 0)
         return refuse("cannot start a process: %s", strerror(errno));
     if (pid == 0) {
+        prctl(PR_SET_PDEATHSIG, SIGTERM); /* Ctrl-C ends the parent, as long as it waits */
         close(ends[0]);
         s->ready = ends[1];
         s->caller = fcntl(2, F_DUPFD_CLOEXEC, 3);
@@ -635,6 +624,8 @@ static int detach(struct serve *s)
         hand_over(s, s->caller);
         return rc;
     }
+    sigemptyset(&none);
+    pthread_sigmask(SIG_SETMASK, &none, NULL);
     close(ends[1]);
     if (read(ends[0], &byte, 1) == 1)
         return 0;

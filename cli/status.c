@@ -98,6 +98,10 @@ int command_status(struct call *c)
             printf(", \"uri\": ");
             print_json(st.uri);
         }
+        if (st.socket_uri[0]) {
+            printf(", \"socket_uri\": ");
+            print_json(st.socket_uri);
+        }
         if (sessions >= 0)
             printf(", \"sessions\": %d, \"version\": \"%s\"", sessions, version);
         printf("}\n");
@@ -110,6 +114,8 @@ int command_status(struct call *c)
             printf("  connect with  %s\n", st.uri);
         else if (st.state == CALF_OPEN)
             printf("  it lets no other process in\n");
+        if (st.socket_uri[0] && strcmp(st.uri, st.socket_uri) != 0)
+            printf("  or with       %s\n", st.socket_uri);
         if (sessions >= 0)
             printf("  PostgreSQL    %s\n  sessions      %d\n", version, sessions);
         if (st.state != CALF_ABSENT)

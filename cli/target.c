@@ -64,7 +64,77 @@ int target_name(struct target *t, const char *word)
     return 0;
 }
 
+/* ---- a thread works, this one takes the signals -----------------------------------------------
+ */
+
+struct worker {
+    int (*work)(void *arg);
+    void *arg;
+    pthread_t thread, main;
+    int code;
+    _Atomic bool done;
+};
+
+static void *work(void *arg)
+{
+    struct worker *w = arg;
+
+    w->code = w->work(w->arg);
+    w->done = true;
+    pthread_kill(w->main, SIGUSR2); /* who waits for signals goes on */
+    return NULL;
+}
+
+static bool begin(struct worker *w)
+{
+    w->main = pthread_self();
+    if (pthread_create(&w->thread, NULL, work, w) == 0)
+        return true;
+    refuse("there is no thread for the work");
+    return false;
+}
+
 /* ---- opening ------------------------------------------------------------------------------- */
+
+struct opening {
+    const char *dir;
+    const struct calf_options *options;
+    calf_db **db;
+    struct calf_error *err;
+};
+
+static int open_database(void *arg)
+{
+    struct opening *o = arg;
+
+    return calf_open(o->dir, o->options, o->db, o->err);
+}
+
+int open_watched(const char *dir, const struct calf_options *options, calf_db **db, int *stopped,
+                 struct calf_error *err)
+{
+    struct opening o = {dir, options, db, err};
+    struct worker w = {.work = open_database, .arg = &o};
+    int sig;
+
+    *stopped = 0;
+    if (!begin(&w))
+        return calf_open(dir, options, db, err);
+    while (!w.done) {
+        if (sigwait(&ours, &sig) != 0 || sig == SIGWINCH || sig == SIGUSR2)
+            continue;
+        if (*stopped && *stopped != SIGHUP) {
+            refuse("stopped at once; the database recovers when it is opened");
+            _exit(128 + sig);
+        }
+        if (sig != SIGHUP)
+            fprintf(stderr, "calf: %s is still being opened; the same once more stops at once\n",
+                    dir);
+        *stopped = sig;
+    }
+    pthread_join(w.thread, NULL);
+    return w.code;
+}
 
 /* PGHOST and its kin lead to the address, as libpq reads it. */
 static int set_environment(const char *uri)
@@ -80,18 +150,20 @@ static int set_environment(const char *uri)
     return 0;
 }
 
-/* 0, CALF_HELD when somebody else was faster, or -1 after a message. */
+/* 0, -1 when somebody else was faster, or an exit code after a message. */
 static int open_here(struct target *t, const struct call *c)
 {
     struct calf_options o = {
         .size = sizeof(o), .settings = c->settings, .log_file = c->value[OPTION_LOG]};
     struct calf_error err, ignored;
-    int rc = calf_open(t->dir, &o, &t->db, &err);
+    int stopped, rc = open_watched(t->dir, &o, &t->db, &stopped, &err);
 
+    if (rc == CALF_OK && stopped)
+        return calf_close(t->db, CALF_FAST, NULL), 128 + stopped;
     if (rc == CALF_HELD)
-        return rc;
+        return -1;
     if (rc != CALF_OK)
-        return refuse_error(&err), -1;
+        return refuse_error(&err);
     snprintf(t->uri, sizeof(t->uri), "%s", calf_dsn(t->db));
     calf_listen(t->db, calf_directory(t->db), &ignored); /* unless its path is too long */
     return 0;
@@ -129,9 +201,9 @@ int target_open(struct target *t, const struct call *c, bool create)
             strcpy(t->uri, st.uri);
             return set_environment(t->uri);
         }
-        rc = st.state == CALF_OPEN ? CALF_HELD : open_here(t, c);
-        if (rc != CALF_HELD)
-            return rc < 0 ? 1 : 0;
+        rc = st.state == CALF_OPEN ? -1 : open_here(t, c);
+        if (rc >= 0)
+            return rc;
         /* who has only begun will soon listen, or have gone */
         if (tries++ == 500 || (st.pid && tries > 25 && st.since + 2 < time(NULL)))
             return refuse("%s is in use by process %ld, which lets nobody in; end it first, or let "
@@ -159,34 +231,7 @@ PGconn *target_connect(struct target *t)
     return target_connect_to(t, NULL);
 }
 
-/* ---- running programs: a thread works, this one takes the signals ------------------------- */
-
-struct worker {
-    int (*work)(void *arg);
-    void *arg;
-    pthread_t thread, main;
-    int code;
-    _Atomic bool done;
-};
-
-static void *work(void *arg)
-{
-    struct worker *w = arg;
-
-    w->code = w->work(w->arg);
-    w->done = true;
-    pthread_kill(w->main, SIGUSR2); /* who waits for signals goes on */
-    return NULL;
-}
-
-static bool begin(struct worker *w)
-{
-    w->main = pthread_self();
-    if (pthread_create(&w->thread, NULL, work, w) == 0)
-        return true;
-    refuse("there is no thread for the work");
-    return false;
-}
+/* ---- running programs --------------------------------------------------------------------- */
 
 struct program {
     struct target *target;
@@ -210,6 +255,8 @@ int target_run(struct target *t, char *const argv[], const int fds[3])
     if (!begin(&w))
         return 1;
     while (sigwait(&ours, &sig) == 0 && !w.done) {
+        if (sig == SIGUSR2) /* an earlier worker's */
+            continue;
         calf_run_signal(t->db, sig, NULL);
         if (sig != SIGINT && sig != SIGWINCH && stops++) {
             refuse("stopped at once; the database recovers when it is opened");
@@ -258,15 +305,46 @@ int target_program(struct target *t, char *const argv[], const int fds[3])
 
 /* ---- closing ----------------------------------------------------------------------------- */
 
-static void *close_smart(void *arg)
+struct closing {
+    calf_db *db;
+    enum calf_close_mode mode;
+};
+
+static int close_database(void *arg)
 {
-    calf_close(arg, CALF_SMART, NULL);
-    return NULL;
+    struct closing *c = arg;
+
+    return calf_close(c->db, c->mode, NULL) == CALF_OK ? 0 : 1;
 }
 
-/* Sessions of other processes, which came through our socket.  One of ours may not have ended yet.
- */
-static int other_sessions(struct target *t)
+void close_hurried(calf_db *db, enum calf_close_mode mode, const sigset_t *signals)
+{
+    struct closing c[3];
+    struct worker w[3]; /* each returns when it is closed */
+    sigset_t set = *signals;
+    int n = 0, sig;
+
+    sigaddset(&set, SIGUSR2);
+    do {
+        c[n] = (struct closing){db, mode};
+        w[n] = (struct worker){.work = close_database, .arg = &c[n]};
+        if (!begin(&w[n])) {
+            calf_close(db, CALF_IMMEDIATE, NULL);
+            break;
+        }
+        n++;
+        do
+            sigwait(&set, &sig);
+        while (!w[0].done && (sig == SIGUSR2 || n == 3));
+        mode = mode == CALF_SMART && sig != SIGQUIT ? CALF_FAST : CALF_IMMEDIATE;
+    } while (!w[0].done);
+    while (n > 0)
+        pthread_join(w[--n].thread, NULL);
+}
+
+/* Sessions of other processes, which came through our socket: how many, and their programs in
+ * `who`.  One of ours may not have ended yet. */
+static int other_sessions(struct target *t, char *who, size_t size)
 {
     struct timespec step = {0, 20000000};
     PGconn *conn = PQconnectdb(t->uri);
@@ -277,9 +355,12 @@ static int other_sessions(struct target *t)
 
         if (tries)
             nanosleep(&step, NULL);
-        res = PQexec(conn, "select count(*) from pg_stat_activity where backend_type = "
-                           "'client backend' and pid <> pg_backend_pid()");
+        res = PQexec(conn, "select count(*), string_agg(distinct coalesce(nullif(application_name, "
+                           "''), 'a program without a name'), ', ') from pg_stat_activity where "
+                           "backend_type = 'client backend' and pid <> pg_backend_pid()");
         n = PQresultStatus(res) == PGRES_TUPLES_OK ? atoi(PQgetvalue(res, 0, 0)) : 0;
+        if (n > 0)
+            snprintf(who, size, "%s", PQgetvalue(res, 0, 1));
         PQclear(res);
     }
     PQfinish(conn);
@@ -288,20 +369,21 @@ static int other_sessions(struct target *t)
 
 void target_close(struct target *t)
 {
-    struct timespec step = {0, 100000000};
-    pthread_t thread;
+    char who[512];
+    sigset_t signals;
     int others;
 
     if (!t->db)
         return;
-    others = other_sessions(t);
-    if (others == 0 || pthread_create(&thread, NULL, close_smart, t->db) != 0) {
+    others = other_sessions(t, who, sizeof(who));
+    if (others == 0) {
         calf_close(t->db, CALF_FAST, NULL);
         return;
     }
-    fprintf(stderr, "calf: waiting for %d other session%s on %s to end; Ctrl-C ends %s\n", others,
-            others == 1 ? "" : "s", t->dir, others == 1 ? "it" : "them");
-    while (pthread_tryjoin_np(thread, NULL) == EBUSY)
-        if (sigtimedwait(&ours, NULL, &step) > 0)
-            calf_close(t->db, CALF_FAST, NULL);
+    fprintf(stderr, "calf: waiting for %d other session%s on %s to end (%s); Ctrl-C ends %s\n",
+            others, others == 1 ? "" : "s", t->dir, who, others == 1 ? "it" : "them");
+    signals = ours;
+    sigdelset(&signals, SIGWINCH);
+    sigdelset(&signals, SIGUSR1);
+    close_hurried(t->db, CALF_SMART, &signals);
 }

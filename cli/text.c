@@ -22,6 +22,13 @@ void print_json(const char *text)
 
 void print_shell(const char *text)
 {
+    static const char plain[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789"
+                                "/._-:@%+=,";
+
+    if (*text && strspn(text, plain) == strlen(text)) {
+        fputs(text, stdout);
+        return;
+    }
     putchar('\'');
     for (; *text; text++)
         if (*text == '\'')

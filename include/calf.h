@@ -141,8 +141,8 @@ enum calf_close_mode { CALF_FAST = 0, CALF_SMART = 1, CALF_IMMEDIATE = 2 };
 /*
  * Give the handle back.  The last handle of a directory closes it and returns when everything of
  * it is released: threads, descriptors, memory, the lock; unless it lingers (calf_options).  NULL
- * is allowed.  While it closes, another thread may call this once more with the same handle, to
- * hurry it (smart, then fast, then immediate); both return when it is closed.  Errors: CALF_MISUSE.
+ * is allowed.  While it closes, other threads may call this again with the same handle, to hurry
+ * it (smart, then fast, then immediate); all return when it is closed.  Errors: CALF_MISUSE.
  */
 int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err);
 

@@ -56,6 +56,9 @@ END
 }
 
 DESTDIR=$work/calf PREFIX=/usr LIBDIR=$libdir tools/install.sh install
+# Debian's own places
+gzip -9n "$work/calf/usr/share/man/man1/calf.1"
+mv "$work/calf/usr/share/zsh/site-functions" "$work/calf/usr/share/zsh/vendor-completions"
 for file in usr/include "${libdir#/}"/{libcalf.a,libcalf.so,pkgconfig,cmake}; do
     mkdir -p "$work/libcalf-dev/${file%/*}"
     mv "$work/calf/$file" "$work/libcalf-dev/$file"

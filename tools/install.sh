@@ -8,7 +8,8 @@
 # The rule that matters: both walk through one list of files, at the end.  What is installed is
 # stripped and names no directory of this machine except PREFIX and LIBDIR.
 #
-# libpq's headers go to include/calf, where those of an installed libpq are not in their way.
+# libpq's headers go to include/calf, where those of an installed libpq are not in their way.  The
+# manual page and the shells' completions are what the command prints.
 
 set -euo pipefail
 umask 022
@@ -99,6 +100,9 @@ case $action in
         cmake_config >"$made/calfConfig.cmake"
         cmake_version >"$made/calfConfigVersion.cmake"
         copyright >"$made/copyright"
+        "$CALF" help --man >"$made/calf.1"
+        for shell in bash zsh fish; do "$CALF" completion $shell >"$made/$shell"; done
+        sed "s,/usr/local/bin/,$PREFIX/bin/," docs/calf.service >"$made/calf.service"
         put() { install -D -m "$1" "$2" "$root$3"; }
         link() { ln -sfn "$1" "$root$2"; }
         ;;
@@ -122,6 +126,13 @@ for name in calf calf-static; do
 done
 for name in calfConfig calfConfigVersion; do
     put 644 "$made/$name.cmake" "$LIBDIR/cmake/calf/$name.cmake"
+done
+put 644 "$made/calf.1" "$PREFIX/share/man/man1/calf.1"
+put 644 "$made/bash" "$PREFIX/share/bash-completion/completions/calf"
+put 644 "$made/zsh" "$PREFIX/share/zsh/site-functions/_calf"
+put 644 "$made/fish" "$PREFIX/share/fish/vendor_completions.d/calf.fish"
+for file in "$made/calf.service" docs/calf.socket; do
+    put 644 "$file" "$PREFIX/lib/systemd/system/${file##*/}"
 done
 for file in README.md CHANGELOG.md docs/limits.md "$made/copyright"; do
     put 644 "$file" "$doc/${file##*/}"

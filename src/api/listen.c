@@ -174,6 +174,13 @@ static bool socket_answers(const struct sockaddr_un *address)
     return rc == 0;
 }
 
+/* A process id begins a lock file; one with nothing in it was just being made when its maker was
+ * killed. */
+static bool is_lock_file(FILE *f, int *pid)
+{
+    return fscanf(f, "%d", pid) == 1 || (feof(f) && !ferror(f));
+}
+
 /*
  * May the socket be made here?  A socket file that nobody listens behind, and the lock file beside
  * it, may be replaced; anything else is the user's.
@@ -191,7 +198,7 @@ static int path_is_free(const struct sockaddr_un *address, struct calf_error *er
         return fail(err, CALF_ACCESS, "%s is in the place of the socket; move it away", path);
     lock_path(lock, sizeof(lock), path);
     f = fopen(lock, "re");
-    if (f && fscanf(f, "%d", &pid) != 1) {
+    if (f && !is_lock_file(f, &pid)) {
         fclose(f);
         return fail(err, CALF_ACCESS, "%s is in the place of the socket's lock; move it away",
                     lock);

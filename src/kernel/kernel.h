@@ -185,6 +185,7 @@ struct proc {
     struct proc *next, *parent; /* kernel.lock */
     bool orphan;                /* kernel.lock: nobody waits for it, bury() takes it */
     pid_t pid, pgid, sid;
+    bool own_session; /* it or a parent has called setsid() */
     _Atomic enum proc_state state;
     int wait_status;           /* valid once a zombie */
     _Atomic unsigned wait_seq; /* futex: moves when a child changes state */
@@ -236,7 +237,8 @@ struct proc {
     struct thread *threads; /* made by pthread_create (thread.c) */
     _Atomic bool dying;     /* its further threads must leave */
 
-    /* an external program (spawn.c) carried by this process */
+    /* an external program (spawn.c) carried by this process: its pid in the host; negative when it
+     * leads a group there, which gets its signals */
     _Atomic pid_t host_pid;
     struct outside *outside;
 };

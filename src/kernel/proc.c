@@ -427,6 +427,7 @@ static struct proc *proc_new(struct kernel *k, struct proc *parent, bool shows_h
     p->pid = shows_host_pid ? getpid() : p->carrier_tid;
     p->pgid = parent ? parent->pgid : p->pid;
     p->sid = parent ? parent->sid : p->pid;
+    p->own_session = parent && parent->own_session;
     pthread_mutex_lock(&k->lock);
     p->next = k->procs;
     k->procs = p;
@@ -880,6 +881,7 @@ pid_t sys_setsid(void)
         return -EPERM;
     pthread_mutex_lock(&p->kernel->lock);
     p->sid = p->pgid = p->pid;
+    p->own_session = true;
     pthread_mutex_unlock(&p->kernel->lock);
     return p->pid;
 }

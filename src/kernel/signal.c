@@ -103,7 +103,7 @@ int signal_post(struct proc *p, int sig)
 
     if (sig == 0 || atomic_load(&p->state) == PROC_ZOMBIE)
         return 0;
-    if (host_pid > 0)
+    if (host_pid)
         return kill(host_pid, sig) < 0 ? -errno : 0;
     bit = SIGBIT(sig);
     if (!(atomic_load(&p->blocked) & bit) && ignored(p, sig) && sig != SIGKILL)

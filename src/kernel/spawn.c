@@ -12,6 +12,10 @@
  * a helper between them, cloned without a termination signal, which never calls
  * exec: it starts the program, closes all descriptors, and waits.  It ends with the
  * host.  A carrier waits for it and stands for the program in the process table.
+ *
+ * In a session that a process made with setsid(), as PostgreSQL's do, the program leads a
+ * group of its own in the host, so that a signal reaches what it started as well; else it
+ * stays in the host's group, which may be a terminal's (a pager).
  */
 #include "kernel.h"
 
@@ -165,7 +169,7 @@ int spawn_outside(struct proc *p, const char *path, char *const argv[], char *co
     l->cwd = p->cwd->fd;
     l->umask = p->umask;
     l->nfds = p->nfds < 3 ? 3 : p->nfds;
-    l->own_group = p->pgid == p->pid;
+    l->own_group = p->own_session || p->pgid == p->pid;
     for (int i = 0; i < l->nfds; i++) {
         struct file *f = i < p->nfds && !fd_slot(p, i)->cloexec ? fd_slot(p, i)->file : NULL;
 
@@ -190,7 +194,7 @@ int spawn_outside(struct proc *p, const char *path, char *const argv[], char *co
         return rc;
     }
     p->outside = o;
-    atomic_store(&p->host_pid, o->pid);
+    atomic_store(&p->host_pid, l->own_group ? -o->pid : o->pid);
     return 0;
 }
 

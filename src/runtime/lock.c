@@ -25,6 +25,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/shm.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -147,6 +148,31 @@ int lock_holder(const char *dir, struct holder *out, struct calf_error *err)
     return held;
 }
 
+/*
+ * A postmaster.pid that says nothing, of which PostgreSQL would not know what to do: an empty one
+ * was just being made when its maker was killed (or is, by a stock server: it gets time to go on)
+ * and is removed; anything else is the user's.  The directory is locked.
+ */
+static int take_away_empty(const char *dir, struct calf_error *err)
+{
+    struct timespec step = {0, 10000000};
+    char path[PATH_MAX + 32];
+    struct stat st;
+
+    snprintf(path, sizeof(path), "%s/postmaster.pid", dir);
+    for (int tries = 0; lstat(path, &st) == 0; tries++) {
+        if (!S_ISREG(st.st_mode) || st.st_size > 0)
+            return fail(err, CALF_ACCESS,
+                        "%s is in the place of PostgreSQL's lock file; move it away", path);
+        if (tries == 50)
+            return unlink(path) == 0 ? 0
+                                     : fail(err, CALF_ACCESS, "cannot remove the empty %s: %s",
+                                            path, strerror(errno));
+        nanosleep(&step, NULL);
+    }
+    return 0;
+}
+
 int lock_directory(const char *dir, pid_t *stale, struct calf_error *err)
 {
     int fd = open(dir, O_RDONLY | O_DIRECTORY | O_CLOEXEC), why;
@@ -172,8 +198,12 @@ int lock_directory(const char *dir, pid_t *stale, struct calf_error *err)
                     "again",
                     dir);
     }
-    if (!read_pidfile(dir, &pf))
-        return fd;
+    if (!read_pidfile(dir, &pf)) {
+        if (take_away_empty(dir, err) == 0)
+            return fd;
+        close(fd);
+        return -1;
+    }
     if (pf.pid != getpid() && is_stock_server(&pf)) {
         close(fd);
         return fail(err, CALF_HELD,

@@ -176,7 +176,7 @@ int main(int argc, char **argv)
     return calf_close(db, CALF_FAST, NULL);
 }
 END
-    gcc -I"$repo/include" holds.c -o holds -L"$repo/build" -lcalf -Wl,-rpath,"$repo/build"
+    gcc -I"$repo/include" holds.c -o holds -L"$lib" -lcalf -Wl,-rpath,"$lib"
     mkfifo in out
     ./holds "$data" <in >out &
     exec 9>in
@@ -188,7 +188,7 @@ END
     ends $! 0
     [ ! -e copy ] && [ ! -e copy.part ] && [ ! -e x.dump ]
 }
-[ "$major" != 17 ] || check 'a database inside another program, which lets nobody in' embedded
+check 'a database inside another program, which lets nobody in' embedded
 
 # A file of 20 GB without blocks takes seconds to copy; it is ended as soon as it has begun.
 interrupted() {
@@ -205,6 +205,11 @@ interrupted() {
     kill -TERM $!
     ends $! 143
     [ -d copy ] && [ ! -e copy.part ]
+    env --default-signal=INT "$calf" backup "$data" copy2 &
+    until_true test -e copy2.part/base
+    kill -INT $!
+    ends $! 130
+    [ ! -e copy2 ] && [ ! -e copy2.part ]
     until_sql 'select count(*) from pg_replication_slots' 0
     until_sql "select count(*) from pg_stat_activity where backend_type = 'walsender'" 0
     stop_server

@@ -72,6 +72,8 @@ check '--json is JSON' json
 absent() {
     finds ok directory 'no database.*opening it makes one' "$scratch/absent"
     [ ! -e "$scratch/absent" ]
+    finds ok 'disk space' "are left for $scratch" "$scratch/absent"
+    finds problem directory "cannot be made in $scratch/no: No such file" "$scratch/no/absent"
     mkdir "$scratch/empty"
     finds ok directory 'no database' "$scratch/empty"
 }

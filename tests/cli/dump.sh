@@ -36,10 +36,26 @@ same() {
 
 # ---- every format there and back --------------------------------------------------------------------
 
+# PostgreSQL 15's pg_dump compresses by gzip only, and knows levels: none is 0
+methods=(none gzip zstd lz4)
+none=none
+[ "$major" -ge 16 ] || methods=(none gzip) none=0
+
+# dump_to FILE [dump's options...]: what it cannot compress is compressed afterwards
+dump_to() {
+    local file=$1
+    shift
+    case $major:$file in
+    15:*.sql.zst) refused calf dump "$data" -o "$file" "$@" && calf dump "$data" -F plain "$@" | zstd -q >"$file" ;;
+    15:*.sql.lz4) refused calf dump "$data" -o "$file" "$@" && calf dump "$data" -F plain "$@" | lz4 -q >"$file" ;;
+    *) calf dump "$data" -o "$file" "$@" ;;
+    esac
+}
+
 there_and_back() { # FILE [dump's options...]
     local file=$dumps/$1
     shift
-    calf dump "$data" -d everything -o "$file" "$@"
+    dump_to "$file" -d everything "$@"
     [ ! -e "$file.part" ]
     calf restore "$data" "$file" -d again 2>/dev/null
     same again
@@ -51,11 +67,10 @@ check 'plain, zstd' there_and_back e.sql.zst
 check 'plain, lz4' there_and_back e.sql.lz4
 check 'tar' there_and_back e.tar
 check 'directory' there_and_back e.dir --format directory
-check 'directory, zstd' there_and_back e.zst.dir -F d -- --compress zstd
-check 'directory, lz4' there_and_back e.lz4.dir -F d -- --compress lz4
-check 'directory, not compressed' there_and_back e.none.dir -F d -- --compress none
+for z in "${methods[@]:2}"; do check "directory, $z" there_and_back "e.$z.dir" -F d -- --compress "$z"; done
+check 'directory, not compressed' there_and_back e.none.dir -F d -- --compress $none
 check 'plain, with INSERT' there_and_back e.insert.sql -- --rows-per-insert 7
-check 'directory, with INSERT' there_and_back e.insert.dir -F d -- --inserts --compress none
+check 'directory, with INSERT' there_and_back e.insert.dir -F d -- --inserts --compress $none
 
 is_what_it_says() {
     [ "$(head -c 5 "$dumps/e.dump")" = PGDMP ]
@@ -68,7 +83,7 @@ check 'the files are what their names say, and SQL is what pg_dump writes' is_wh
 
 parallel() {
     local file
-    for file in e.dump e.dir e.zst.dir; do
+    for file in e.dump e.dir ${methods[2]:+e.${methods[2]}.dir}; do
         calf restore "$data" "$dumps/$file" -d again --jobs 3
         same again
     done
@@ -161,10 +176,14 @@ check 'plain SQL: COPY, meta-commands, no newline at the end' any_sql
 client createdb small
 client psql -Xq -d small -c "create table t as select g, md5(g::text) m from generate_series(1, 3000) g" \
     -c "create table u (x int); insert into u select generate_series(1, 100); create index on t (g)"
-for f in s.sql s.sql.gz s.sql.zst s.sql.lz4; do calf dump "$data" -d small -o "$dumps/$f"; done
+for f in s.sql s.sql.gz s.sql.zst s.sql.lz4; do dump_to "$dumps/$f" -d small; done >/dev/null
 client psql -Xq -d small -c "select lo_from_bytea(0, 'abc'), lo_from_bytea(0, 'def')" -o /dev/null
 for f in s.dump s.tar lo.sql; do calf dump "$data" -d small -o "$dumps/$f"; done
-for z in none gzip zstd lz4; do calf dump "$data" -d small -F d -o "$dumps/s.$z.dir" -- -Z $z; done
+calf dump "$data" -d small -o "$dumps/tables.dump" -- --no-blobs # for 15 these are made before the data
+for z in "${methods[@]}"; do
+    case $major:$z in 15:none) level=0 ;; 15:gzip) level=6 ;; *) level=$z ;; esac
+    calf dump "$data" -d small -F d -o "$dumps/s.$z.dir" -- -Z $level
+done
 gzip -c "$dumps/s.dump" >"$dumps/s.dump.gz"
 
 # nothing_came FILE: an absent database stays absent, one that is there stays empty.  It is called
@@ -210,7 +229,7 @@ truncated_directory() {
         nothing_came cut.dir || { echo "without ${file##*/}"; return 1; }
     done
 }
-for z in none gzip zstd lz4; do
+for z in "${methods[@]}"; do
     check "a truncated file in a directory is refused: $z" truncated_directory s.$z.dir
 done
 
@@ -264,6 +283,12 @@ replaces() {
     client createdb old --owner dump_owner
     sql 'create table old (a int)' -d old
     refused calf restore "$data" fails.sql -d old --clean
+    client createdb old_calf_restore # what would be made anew
+    head -c 2000 "$dumps/s.dump" >cut.dump
+    refused calf restore "$data" cut.dump -d old --clean
+    grep -q 'cannot be restored' said
+    is "select count(*) from pg_database where datname ~ '^old'" 2
+    client dropdb old_calf_restore
     is "select count(*) from pg_class where relname = 'old'" 1 -d old
     client psql -Xq -d old -c 'select pg_sleep(1000)' 2>/dev/null & # it is in the way
     until_sql "select count(*) from pg_stat_activity where datname = 'old'" 1
@@ -294,6 +319,11 @@ output_files() {
     refused calf dump "$data" -F nonsense -o x
     refused calf dump "$data" --all -F custom -o x
     refused calf dump "$data" --all -o x.sql.gz
+    for jobs in '--jobs 2' '-j2' '-F d -- -j 2' '-F d -- --jobs=2'; do
+        # shellcheck disable=SC2086
+        refused calf dump "$data" -o x $jobs
+        grep -q 'cannot have several jobs inside.*outside' said
+    done
     refused calf dump "$scratch/absent" -o x
     [ ! -e x ]
     refused calf restore "$data" "$dumps/s.sql" --jobs 2
@@ -344,14 +374,31 @@ interrupted_restore() {
         is "select count(*) from pg_class where relname = 't'" 0
     done
     # several programs: an index that waits for somebody's lock
-    calf restore "$data" "$dumps/s.dump" -d held -- --section pre-data
+    calf restore "$data" "$dumps/tables.dump" -d held -- --section pre-data
     client psql -Xq -d held -c 'begin; lock table t; select pg_sleep(1000)' >/dev/null 2>&1 &
     waits_for "datname = 'held' and wait_event = 'PgSleep'"
-    env --default-signal=INT "$calf" restore "$data" "$dumps/s.dump" -d held --jobs 2 -- --data-only &
+    env --default-signal=INT "$calf" restore "$data" "$dumps/tables.dump" -d held --jobs 2 -- --data-only &
     waits_for "datname = 'held' and wait_event_type = 'Lock'"
     kill -INT $!
     ends $! 130
     end_sleepers
+    # into a database that was made for it, also one that is to replace another
+    client createdb slow
+    sql "create function slowly(int) returns int immutable language plpgsql as
+        \$\$ begin if current_database() <> 'slow' then perform pg_sleep(1000); end if; return \$1; end \$\$;
+        create table a as select 1 x; create table b as select 1 x; create index on a (slowly(x)); create index on b (slowly(x))" -d slow
+    calf dump "$data" -d slow -o slow.dump
+    client createdb replaced
+    sql 'create table mine ()' -d replaced
+    for more in '-d gone' '-d gone --jobs 2' '-d replaced --clean' '-d replaced --clean --jobs 2'; do
+        # shellcheck disable=SC2086
+        env --default-signal=INT "$calf" restore "$data" slow.dump $more &
+        waits_for "datname in ('gone', 'replaced_calf_restore') and wait_event = 'PgSleep'"
+        kill -INT $!
+        ends $! 130
+        is "select count(*) from pg_database where datname in ('gone', 'replaced_calf_restore')" 0
+        is "select count(*) from pg_class where relname = 'mine'" 1 -d replaced
+    done
     mkfifo never
     sleep 1000 >never & # a pipe that says nothing
     holder=$!
@@ -386,6 +433,41 @@ on_terminal() {
 }
 check 'progress on a terminal, none in a pipe, no archive on a terminal' on_terminal
 end_sleepers # of one that failed
+
+# shows LINE: it was on the terminal
+shows() { until_true grep -qE "$1" typescript; }
+
+how_far() {
+    local left='[1-9][0-9]? %, [0-9]+:[0-9]+, about [0-9]+:[0-9]+ left'
+    client createdb far
+    sql "create table far as select g, repeat(md5(g::text), 8) from generate_series(1, 30000) g; create table so (a int)" -d far
+    mkfifo slow # who reads it stops in the middle of the first table
+    script -qfec "'$calf' dump '$data' -d far -F plain -o slow" typescript >/dev/null &
+    exec 8<slow
+    head -c 4000000 <&8 >far.sql
+    shows "dumping: [0-9.]+ MB, table 1 of 2, $left"
+    cat <&8 >>far.sql
+    exec 8<&-
+    wait $!
+    client createdb far2
+    sql 'create table held (a int)' -d far2
+    client psql -Xq -d far2 -c 'begin; lock table held; select pg_sleep(1000)' >/dev/null 2>&1 &
+    waits_for "datname = 'far2' and wait_event = 'PgSleep'"
+    { cat far.sql; echo 'insert into public.held values (1);'; sed s/public.far/public.far2/ far.sql; } >twice.sql
+    script -qfec "'$calf' restore '$data' twice.sql -d far2" typescript >/dev/null &
+    shows "restoring: [0-9.]+ MB, $left"
+    end_sleepers
+    wait
+    calf restore "$data" "$dumps/tables.dump" -d far3 -- --section pre-data
+    client psql -Xq -d far3 -c 'begin; lock table u; select pg_sleep(1000)' >/dev/null 2>&1 &
+    waits_for "datname = 'far3' and wait_event = 'PgSleep'"
+    script -qfec "'$calf' restore '$data' '$dumps/tables.dump' -d far3 -- --data-only" typescript >/dev/null &
+    shows "restoring: [0-9.]+ MB, object [0-9]+ of [0-9]+, 50 %, [0-9]+:[0-9]+, about [0-9]+:[0-9]+ left"
+    end_sleepers
+    wait
+    is 'select count(*) from u' 100 -d far3
+}
+check 'how far it is: bytes, tables, per cent, the time that is left' how_far
 
 # ---- closed directories ------------------------------------------------------------------------------------------------
 

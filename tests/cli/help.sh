@@ -7,6 +7,7 @@ set -u
 . "$(dirname "$0")/../server/lib.sh"
 unset CALF_DATA CALF_EXTENSION_PATH
 terminal=$repo/tests/cli/terminal.py
+programs=$(ls "$bin" | grep -vx postmaster | sort) # 15's other name of postgres
 commands=$("$calf" help | awk '$1 == "calf" { print $2 }')
 mkdir -p "$scratch/bin" && ln -s "$calf" "$scratch/bin/calf"
 PATH=$scratch/bin:$PATH
@@ -42,6 +43,8 @@ usage() {
         one_line 2 'unexpected argument x' calf "$c" a x x
     done
     one_line 2 'say which' calf run
+    one_line 1 'calf run --help' calf run dance
+    for c in $programs; do calf run --help | grep -qE "(: | |^)$c(,|$)" || { echo "no $c"; return 1; }; done
     one_line 2 'no completion for tcsh' calf completion tcsh
     one_line 2 'which shell' calf completion
     one_line 2 'no command dance' calf help dance
@@ -54,8 +57,9 @@ check 'usage errors exit 2, in one line' usage
 
 man_page() {
     local c page
-    calf help --man | cmp - "$repo/build/calf.1"
-    groff -man -ww -Tutf8 "$repo/build/calf.1" >"$scratch/page" 2>"$scratch/err"
+    calf help --man >"$scratch/calf.1"
+    [ "$major" != 17 ] || cmp "$scratch/calf.1" "$repo/build/calf.1"
+    groff -man -ww -Tutf8 "$scratch/calf.1" >"$scratch/page" 2>"$scratch/err"
     cat "$scratch/err"
     [ ! -s "$scratch/err" ]
     page=$(sed 's/\x1b\[[0-9;]*m//g; s/[‐−]/-/g; s/.\x08//g' "$scratch/page")
@@ -73,7 +77,6 @@ check 'the man page has no warnings and every option' man_page
 # ---- completions ------------------------------------------------------------------------
 
 mkdir -p "$scratch/work/a dir" "$scratch/work/demo" && touch "$scratch/work/letter"
-programs=$(ls "$bin" | sort)
 
 # Each gives the words for a command line, one a line.
 in_bash() {
@@ -145,6 +148,14 @@ completes() {
     # shellcheck disable=SC2086
     offers $shell 'calf run ' $programs
     offers $shell 'calf run pg_dump ' demo
+    offers $shell 'calf psql ' demo
+    offers_not $shell 'calf psql ' letter
+    offers $shell 'calf psql demo -f ' letter
+    offers $shell 'calf restore ' letter demo
+    offers $shell 'calf restore demo ' letter
+    offers $shell 'calf backup demo ' 'a dir'
+    offers_not $shell 'calf backup demo ' letter
+    offers $shell 'calf dump --format ' custom plain directory tar
     offers $shell 'calf completion ' bash zsh fish
     offers $shell 'calf help doc' doctor
 }

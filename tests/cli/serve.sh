@@ -272,9 +272,9 @@ smart() {
 check 'SIGUSR1 waits for the sessions' smart
 
 twice() {
+    local word slow="sh -c 'echo \$\$ >$scratch/archives; exec sleep 600'; :"
     copy twice
     up "$scratch/twice"
-    # a shutdown that cannot end by itself: the checkpoint waits for a slow archive command
     sql 'select pg_sleep(600)' -h "$scratch/twice" -U postgres 2>/dev/null &
     until_true has_session "$scratch/twice"
     kill -USR1 "$server"
@@ -292,16 +292,74 @@ twice() {
     wait "$server"
     forget_server
     [ "$(state "$scratch/twice" state)" = crashed ]
-    up "$scratch/twice" -c archive_mode=on -c 'archive_command=sleep 600'
+    # a shutdown that cannot end by itself: it waits for a slow archive command
+    up "$scratch/twice" -c archive_mode=on -c "archive_command=$slow"
     sql 'create table a as select generate_series(1, 1000); select pg_switch_wal()' -h "$scratch/twice" -U postgres
+    until_true test -s "$scratch/archives"
     kill -TERM "$server"
     until_true grep -q 'received fast shutdown' "$scratch/up.err"
     kill -TERM "$server"
     wait "$server"
     forget_server
     is_gone "$server"
+    gone "$(cat "$scratch/archives")" # nothing of it stays
+    up "$scratch/twice" -c archive_mode=on -c "archive_command=$slow"
+    sql 'create table b as select generate_series(1, 1000); select pg_switch_wal()' -h "$scratch/twice" -U postgres
+    sql 'select pg_sleep(600)' -h "$scratch/twice" -U postgres 2>/dev/null &
+    until_true has_session "$scratch/twice"
+    for word in smart fast; do # the third ends it
+        kill "-$([ $word = smart ] && echo USR1 || echo TERM)" "$server"
+        until_true grep -q "received $word shutdown" "$scratch/up.err"
+    done
+    kill -TERM "$server"
+    wait "$server"
+    forget_server
 }
-check 'a second signal hurries' twice
+check 'a second signal hurries, and a third' twice
+
+# The WAL that it wants comes, or does not, when the file `go` is there.
+opening() {
+    local how child
+    copy opening
+    : >"$scratch/opening/recovery.signal"
+    echo "restore_command = 'until test -e $scratch/go; do sleep 0.1; done; false'" >>"$scratch/opening/postgresql.conf"
+    for how in 'serve twice' 'psql twice' 'serve once'; do
+        rm -f "$scratch/go"
+        env --default-signal=INT "$calf" "${how% *}" "$scratch/opening" >"$scratch/out" 2>"$scratch/err" </dev/null &
+        server=$!
+        echo $server >>"$scratch/servers"
+        until_true has_child $server
+        child=$(ps -o pid= --ppid $server)
+        kill -INT $server
+        until_true grep -q "opening is still being opened; the same once more stops at once" "$scratch/err"
+        [ "${how#* }" = once ] || {
+            kill -INT $server
+            rc=0 && wait $server || rc=$?
+            [ $rc = 130 ]
+            grep -q 'stopped at once; the database recovers' "$scratch/err"
+        }
+        touch "$scratch/go"
+        for pid in $child; do gone "$pid"; done
+    done
+    wait $server
+    [ "$(state "$scratch/opening" state)" = closed ]
+    # in the background: it is asked to stop when who waits for it is ended
+    : >"$scratch/opening/recovery.signal"
+    rm "$scratch/go"
+    env --default-signal=INT "$calf" serve "$scratch/opening" --detach >"$scratch/out" 2>"$scratch/err" </dev/null &
+    until_true has_child $!
+    child=$(ps -o pid= --ppid $!)
+    until_true has_child "$((child))"
+    kill -INT $!
+    rc=0 && wait $! || rc=$?
+    [ $rc = 130 ]
+    touch "$scratch/go"
+    gone "$((child))"
+    [ "$(state "$scratch/opening" state)" = closed ]
+    [ ! -e "$scratch/opening/recovery.signal" ]
+}
+has_child() { [ -n "$(ps -o pid= --ppid "$1")" ]; }
+check 'a signal while it recovers is heeded; twice stops at once' opening
 
 reload() {
     copy reload
@@ -447,15 +505,15 @@ status() {
     refused 1 'nothing to stop' "$calf" stop "$scratch/stat"
     up "$scratch/stat"
     "$calf" status "$scratch/stat" | tee "$scratch/out"
-    grep -q "by  *calf, process $server, since 20" "$scratch/out"
+    grep -q "by  *${calf##*/}, process $server, since 20" "$scratch/out"
     grep -q "sessions  *0" "$scratch/out"
     "$calf" status "$scratch/stat" --json >"$scratch/out"
-    python3 - "$scratch/out" "$scratch/stat" "$server" <<'END'
+    python3 - "$scratch/out" "$scratch/stat" "$server" "${calf##*/}" <<'END'
 import datetime, json, sys
 answer = json.load(open(sys.argv[1]))
 since = datetime.datetime.strptime(answer["since"], "%Y-%m-%dT%H:%M:%S%z")
 assert answer["directory"] == sys.argv[2] and answer["pid"] == int(sys.argv[3]), answer
-assert answer["state"] == "open" and answer["program"] == "calf" and answer["size"] > 2e7
+assert answer["state"] == "open" and answer["program"] == sys.argv[4] and answer["size"] > 2e7
 assert abs(datetime.datetime.now(datetime.timezone.utc) - since).total_seconds() < 300, since
 END
     [ "$(PGHOST='' sql 'select 1' -d "$(state "$scratch/stat" uri)")" = 1 ]
@@ -470,7 +528,7 @@ check 'status and stop: absent, closed, open, JSON' status
 urls() {
     local odd="$scratch/it's \"a\" 100% dir&x"
     cp -a "$scratch/cluster" "$odd"
-    [ "$(LD_PRELOAD=$repo/build/libcalf.so "$bin/psql" "$(url "$odd")" -XAtc 'select 1')" = 1 ]
+    [ "$(LD_PRELOAD=$lib/libcalf.so "$bin/psql" "$(url "$odd")" -XAtc 'select 1')" = 1 ]
     up "$odd"
     [ "$(sql 'select 1' -d "$(url "$odd")")" = 1 ]
     [ "$(env -i sh -c "$("$calf" url "$odd" --env)
@@ -480,6 +538,7 @@ urls() {
     "$calf" url "$odd" --json | python3 -c 'import json, sys
 a = json.load(sys.stdin); assert a["open"] is True and a["uri"] == sys.argv[1], a' "$(url "$odd")"
     [ "$("$calf" psql "$odd" -XAtc 'select 1')" = 1 ]
+    [ "$(sh -c "$(sed -n 's/.*connect with: psql/"$0"/p' "$scratch/up.out") -XAtc 'select 1'" "$bin/psql")" = 1 ] # pasted
     down
     refused 1 'there is no database' "$calf" url "$scratch/nowhere"
 }
@@ -510,8 +569,8 @@ two_psql() {
     until_true grep -q 1 "$scratch/first.out"
     [ "$("$calf" psql "$scratch/two" -XAtc 'select a from t')" = 42 ]
     [ "$(state "$scratch/two" pid)" = $first ]
-    refused 1 "inside of calf, process $first, which is no server" "$calf" stop "$scratch/two"
-    [ "$("$calf" run pg_dump "$scratch/two" -- -t t | grep -c 42)" = 1 ]
+    refused 1 "inside of ${calf##*/}, process $first, which is no server" "$calf" stop "$scratch/two"
+    [ "$("$calf" run pg_dump "$scratch/two" -- -t t | grep -cx 42)" = 1 ]
     # the second stays; the first waits for it
     "$calf" psql "$scratch/two" -XAtq <"$scratch/second.in" >"$scratch/second.out" 8>&- &
     second=$!
@@ -519,7 +578,7 @@ two_psql() {
     echo 'select 2;' >&9
     until_true grep -q 2 "$scratch/second.out"
     exec 8>&-
-    until_true grep -q 'waiting for 1 other session' "$scratch/first.err"
+    until_true grep -qF "calf: waiting for 1 other session on $scratch/two to end (psql); Ctrl-C ends it" "$scratch/first.err"
     echo 'select 3;' >&9
     until_true grep -q 3 "$scratch/second.out"
     kill -0 $first
@@ -579,6 +638,8 @@ not_asked() { # our own commands go through the socket
     [ "$("$calf" psql "$scratch/asked" -w -XAtc 'select inet_server_addr() is null')" = t ]
     "$calf" run pg_dump "$scratch/asked" -- -w >/dev/null
     [ "$(state "$scratch/asked" sessions)" = 0 ]
+    [ "$(sql 'select 1' -d "$(state "$scratch/asked" socket_uri)" -w)" = 1 ]
+    "$calf" status "$scratch/asked" | grep -q 'or with .*host='
     "$calf" doctor "$scratch/asked" | grep 'session: it answers'
     down
 }
@@ -673,12 +734,22 @@ leftovers() {
     up "$scratch/left"
     [ "$(sql 'select 1' -d "$(url "$scratch/left")")" = 1 ]
     down
+    # killed when they had only been created
+    : >"$scratch/left/postmaster.pid"
+    : >"$scratch/left/.s.PGSQL.5432.lock"
+    "$calf" doctor --quick "$scratch/left"
+    up "$scratch/left"
+    [ "$(sql 'select 1' -d "$(url "$scratch/left")")" = 1 ]
+    down
+    [ ! -e "$scratch/left/postmaster.pid" ] && [ ! -e "$scratch/left/.s.PGSQL.5432.lock" ]
 }
 check 'files that a killed server left' leftovers
 
 foreign() {
     copy foreign
     echo mine >"$scratch/foreign/.s.PGSQL.5432"
+    untouched "$scratch/foreign" refused 1 'cannot create the socket directory .*/no/such' "$calf" serve "$scratch/foreign" --socket "$scratch/no/such"
+    [ ! -e "$scratch/no" ]
     untouched "$scratch/foreign" refused 1 'foreign/.s.PGSQL.5432 is in the place of the socket; move it away' "$calf" serve "$scratch/foreign"
     [ "$("$calf" psql "$scratch/foreign" -XAtc 'select 1')" = 1 ] # needs no socket
     [ "$(cat "$scratch/foreign/.s.PGSQL.5432")" = mine ]
@@ -686,8 +757,31 @@ foreign() {
     echo mine >"$scratch/foreign/.s.PGSQL.5432.lock"
     untouched "$scratch/foreign" refused 1 "lock is in the place of the socket's lock; move it away" "$calf" serve "$scratch/foreign"
     [ "$(cat "$scratch/foreign/.s.PGSQL.5432.lock")" = mine ]
+    rm "$scratch/foreign/.s.PGSQL.5432.lock"
+    echo mine >"$scratch/foreign/postmaster.pid"
+    for command in serve psql; do
+        untouched "$scratch/foreign" refused 1 "postmaster.pid is in the place of PostgreSQL's lock file; move it away" "$calf" $command "$scratch/foreign"
+    done
+    fails "$calf" doctor --quick "$scratch/foreign" >"$scratch/out"
+    grep -q 'problem lock file:.*postmaster.pid is in the place' "$scratch/out"
 }
-check 'a file of the user in the place of the socket' foreign
+check 'a file of the user in the place of the socket or of a lock file' foreign
+
+closed_standard() { # no file of the database gets the numbers 0 to 2
+    copy std
+    "$calf" psql "$scratch/std" -Xqc 'create table t as select generate_series(1, 1000) a' <&- >&-
+    fails "$calf" psql "$scratch/std" -c 'select nonsense' <&- >&- 2>&-
+    fails "$calf" psql "$scratch/std" -c 'select 1' >&-
+    "$calf" serve "$scratch/std" --detach <&- >&- 2>&-
+    state "$scratch/std" pid >>"$scratch/servers"
+    [ "$("$calf" psql "$scratch/std" -XAtc 'select count(*) from t')" = 1000 ]
+    fails "$calf" url "$scratch/std" >&-
+    fails "$calf" url "$scratch/std" >/dev/full 2>"$scratch/err"
+    grep -q 'cannot write to the standard output: No space left' "$scratch/err"
+    "$calf" stop "$scratch/std"
+    "$calf" doctor "$scratch/std"
+}
+check 'standard descriptors that are closed, a full standard output' closed_standard
 
 killed() {
     local seed=${CALF_SEED:-$RANDOM} round rows=0 got

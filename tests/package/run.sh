@@ -40,10 +40,16 @@ lib/libcalf.so.0 -> libcalf.so.$version
 lib/libcalf.so.$version
 lib/pkgconfig/calf-static.pc
 lib/pkgconfig/calf.pc
+lib/systemd/system/calf.service
+lib/systemd/system/calf.socket
+share/bash-completion/completions/calf
 share/doc/calf/CHANGELOG.md
 share/doc/calf/README.md
 share/doc/calf/copyright
 share/doc/calf/limits.md
+share/fish/vendor_completions.d/calf.fish
+share/man/man1/calf.1
+share/zsh/site-functions/_calf
 END
 }
 
@@ -231,6 +237,33 @@ the_command() {
 }
 check 'the installed command opens a database' the_command
 
+man_and_units() {
+    local share=$stage/usr/local/share units=$scratch/other/opt/calf/lib/systemd/system
+    "$calf" help --man | cmp - "$share/man/man1/calf.1"
+    cmp docs/calf.socket "$stage/usr/local/lib/systemd/system/calf.socket"
+    grep -qx 'ExecStart=/usr/local/bin/calf serve .*' "$stage/usr/local/lib/systemd/system/calf.service"
+    make -s install "DESTDIR=$scratch/other" PREFIX=/opt/calf
+    grep -qx 'ExecStart=/opt/calf/bin/calf serve .*' "$units/calf.service"
+}
+check 'the manual page is that of the command, the units start the command that was installed' man_and_units
+
+# As the shells find them by themselves; cli/help.sh says what is completed.
+completions() {
+    local share=$stage/usr/local/share
+    # shellcheck disable=SC2016 # the shell's own
+    bash --norc -c '. "$1"; complete -p calf' - "$share/bash-completion/completions/calf" | grep -qx 'complete -F _calf calf'
+    # shellcheck disable=SC2016
+    XDG_DATA_DIRS=$share HOME=$scratch PATH=$stage/usr/local/bin:$PATH fish -c 'complete -C "calf st"' | cut -f 1 | sort | xargs | grep -qx 'status stop'
+    DEADLINE=$deadline python3 tests/cli/terminal.py "type PS1='>''> '; fpath=($share/zsh/site-functions \$fpath)\\n
+wait >>
+type autoload -U compinit; compinit -u -D\\n
+wait >>
+type calf sta\\t
+wait calf status
+kill" env PATH="$stage/usr/local/bin:$PATH" zsh -f -i
+}
+check 'bash, fish and zsh load the completions that were installed' completions
+
 # ---- writing nowhere else --------------------------------------------------------------------------
 
 # changes TRACE: the calls that could make, change or remove a file.  A call that waited has two
@@ -270,10 +303,13 @@ make_deb() {
         dpkg-deb -x "$(deb_of $package)" "$scratch/debs"
         (cd "$scratch/debs" && dpkg-deb --ctrl-tarfile "$(deb_of $package)" | tar -xO ./md5sums | md5sum --quiet -c)
     done
-    { files_of_calf | sed "s,^lib,&/$(gcc -print-multiarch),"
+    # libraries and a few others have places of Debian's own
+    { files_of_calf | sed "/systemd/!s,^lib,&/$(gcc -print-multiarch),; s,calf\.1$,&.gz,; s,site-functions,vendor-completions,"
       echo share/doc/libcalf-dev/copyright; } | LC_ALL=C sort >"$scratch/want"
     (cd "$scratch/debs/usr" && find . -type l -printf '%P -> %l\n' -o -type f -printf '%P\n' | LC_ALL=C sort) |
         same "$scratch/want" -
+    zcat "$scratch/debs/usr/share/man/man1/calf.1.gz" | cmp - "$stage/usr/local/share/man/man1/calf.1"
+    grep -qx 'ExecStart=/usr/bin/calf serve .*' "$scratch/debs/usr/lib/systemd/system/calf.service"
 }
 check 'make deb packs the same files' make_deb
 

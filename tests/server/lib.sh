@@ -112,7 +112,7 @@ start_server() {
 # hold_inside DIR: a program, $pid, that has the directory inside and lets nobody in, until let_go PID
 hold_inside() {
     [ -p "$scratch/inside.fifo" ] || mkfifo "$scratch/inside.fifo"
-    python3 - "$repo/build/libcalf.so" "$1" "$scratch/inside.fifo" <<'END' &
+    python3 - "$lib/libcalf.so" "$1" "$scratch/inside.fifo" <<'END' &
 import ctypes, sys
 lib, db, err = ctypes.CDLL(sys.argv[1]), ctypes.c_void_p(), ctypes.create_string_buffer(2048)
 assert lib.calf_open(sys.argv[2].encode(), None, ctypes.byref(db), err) == 0, err.raw[4:]
