@@ -299,8 +299,9 @@ mkdir -p "$(dirname "$page")"
     echo
     echo "One run of \`make bench\`: both servers take turns on one machine, so the ratios mean"
     echo "something and the numbers beside them little.  Stock is the same source with the same"
-    echo "switches, built the normal way.  Medians, and in brackets the least and the most.  With one"
-    echo "client much depends on whether the kernel puts both ends on one core."
+    echo "switches, built the normal way; calf's server is compiled by a profile (pg/train.sh), of"
+    echo "which pgbench is a part.  Medians, and in brackets the least and the most.  With one client"
+    echo "much depends on whether the kernel puts both ends on one core."
     echo
     table
     echo
