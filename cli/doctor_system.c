@@ -151,6 +151,7 @@ void check_system(struct doctor *d)
 /* The lines of the log that say what is wrong, for the thread that reads them. */
 struct complaint {
     char text[1024], where[1024], last[1024];
+    bool of_file; /* about a line of a file, with which PostgreSQL may start all the same */
 };
 
 static void hear(void *context, const char *line)
@@ -164,6 +165,11 @@ static void hear(void *context, const char *line)
     if (at && !c->text[0]) {
         strcpy(c->text, c->last);
         snprintf(c->where, sizeof(c->where), " (%s)", at + strlen("CONTEXT:  "));
+        c->of_file = true;
+    }
+    if (log && strstr(log, " at end of line ") && !c->text[0]) { /* PostgreSQL 15 of pg_ident.conf */
+        strcpy(c->text, c->last);
+        c->of_file = true;
     }
     if (fatal && !c->text[0])
         snprintf(c->text, sizeof(c->text), "%s", fatal + strlen("FATAL:  "));
@@ -173,7 +179,7 @@ void check_start(struct doctor *d)
 {
     char hba[PATH_MAX + 16], ident[PATH_MAX + 16], preload[1100];
     const char *settings[4] = {NULL};
-    struct complaint heard = {"", "", ""};
+    struct complaint heard = {.of_file = false};
     struct calf_options o = {
         .size = sizeof(o), .settings = settings, .log = hear, .log_context = &heard};
     struct calf_error err;
@@ -190,7 +196,7 @@ void check_start(struct doctor *d)
     }
     if (calf_open(NULL, &o, &db, &err) == CALF_OK) {
         calf_close(db, CALF_FAST, NULL);
-        if (heard.where[0]) /* PostgreSQL starts without the user names of pg_ident.conf */
+        if (heard.of_file) /* PostgreSQL starts without the user names of pg_ident.conf */
             report(d, LEVEL_PROBLEM, "access", "%s%s; correct it there", heard.text, heard.where);
         report(d, LEVEL_OK, "start", "a temporary database opens%s",
                n ? ", with this one's access rules and libraries" : "");
