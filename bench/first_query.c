@@ -71,7 +71,7 @@ int main(int argc, char **argv)
     limit = begun + 60e3;
     child = fork();
     if (child == 0) {
-        dup2(STDERR_FILENO, STDOUT_FILENO); /* where the number goes, and calf serve's URL does not */
+        dup2(STDERR_FILENO, STDOUT_FILENO); /* calf serve prints a URL, this program a number */
         execv(args[1], args + 1);
         perror(args[1]);
         _exit(127);

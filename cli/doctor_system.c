@@ -167,7 +167,7 @@ static void hear(void *context, const char *line)
         snprintf(c->where, sizeof(c->where), " (%s)", at + strlen("CONTEXT:  "));
         c->of_file = true;
     }
-    if (log && strstr(log, " at end of line ") && !c->text[0]) { /* PostgreSQL 15 of pg_ident.conf */
+    if (log && strstr(log, " at end of line ") && !c->text[0]) { /* PostgreSQL 15, pg_ident.conf */
         strcpy(c->text, c->last);
         c->of_file = true;
     }
