@@ -4,8 +4,9 @@
  * usage: pack DIRECTORY ARCHIVE
  *
  * Small files share a frame up to FRAME_SIZE, a bigger one has its own, so that reading a file
- * costs little more than the file.  Files with the same bytes and mode are stored once.  The
- * result depends on names, modes and contents only.
+ * costs little more than the file; or several of PART_SIZE, so that as many threads can read it.
+ * Files with the same bytes and mode are stored once.  The result depends on names, modes and
+ * contents only.
  */
 #include "../src/kernel/archive.h"
 
@@ -20,6 +21,7 @@
 #include <zstd.h>
 
 #define FRAME_SIZE (256 << 10)
+#define PART_SIZE (2 << 20)
 #define LEVEL 6       /* higher ones save a tenth and are twice as slow to read */
 #define WINDOW_LOG 18 /* so that reading needs little memory */
 #define TAR_BLOCK 512
@@ -102,14 +104,6 @@ static void tar_header(char type, const char *name, mode_t mode, size_t size, co
     append(&raw, &h, sizeof(h));
 }
 
-static void tar_content(const void *data, size_t size)
-{
-    static const char zeros[TAR_BLOCK];
-
-    append(&raw, data, size);
-    append(&raw, zeros, -size % TAR_BLOCK);
-}
-
 /* ---- frames ---------------------------------------------------------------------------- */
 
 static void end_frame(void)
@@ -133,6 +127,20 @@ static void end_frame(void)
     }
     ZSTD_freeCCtx(zstd);
     free(packed);
+}
+
+static void tar_content(const char *data, size_t size)
+{
+    static const char zeros[TAR_BLOCK];
+    size_t done = 0;
+
+    while (size - done > PART_SIZE) {
+        append(&raw, data + done, PART_SIZE);
+        done += PART_SIZE;
+        end_frame();
+    }
+    append(&raw, data + done, size - done);
+    append(&raw, zeros, -size % TAR_BLOCK);
 }
 
 static void *load(const char *dir, struct entry *e)

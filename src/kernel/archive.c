@@ -18,6 +18,8 @@
 #define PAGE 4096UL
 #define ALIGN 64
 #define READ_SIZE (128UL << 10)
+#define HELPERS_MAX 3
+#define HELPER_STACK (256UL << 10)
 #define ROOT_MAX 900 /* with a file's name below PostgreSQL's MAXPGPATH */
 
 struct frame {
@@ -70,13 +72,18 @@ static int check_frame(struct frame *f)
 
 /*
  * What decompressing needs, 0.8 MB, from mmap(): from malloc() it would stay behind in the arena of
- * whichever thread came by.  Kept until archive_rest(), since files are opened together.
+ * whichever thread came by.
  */
-static struct {
-    pthread_mutex_t lock;
+struct reader {
     ZSTD_DCtx *zstd;
     char *buf; /* READ_SIZE */
-} reader = {.lock = PTHREAD_MUTEX_INITIALIZER};
+};
+
+/* Kept until archive_rest(), since files are opened together. */
+static struct {
+    pthread_mutex_t lock;
+    struct reader reader;
+} kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void *map(void *opaque, size_t size)
 {
@@ -99,31 +106,38 @@ static void unmap(void *opaque, void *p)
         munmap(m, *m);
 }
 
-static void reader_take(void)
+static bool reader_make(struct reader *r)
 {
-    pthread_mutex_lock(&reader.lock);
-    if (!reader.zstd) {
-        reader.zstd = ZSTD_createDCtx_advanced((ZSTD_customMem){map, unmap, NULL});
-        reader.buf = map(NULL, READ_SIZE);
-    }
-    CHECK(reader.zstd && reader.buf);
-    ZSTD_DCtx_reset(reader.zstd, ZSTD_reset_session_only);
+    r->zstd = ZSTD_createDCtx_advanced((ZSTD_customMem){map, unmap, NULL});
+    r->buf = map(NULL, READ_SIZE);
+    return r->zstd && r->buf;
+}
+
+static void reader_free(struct reader *r)
+{
+    ZSTD_freeDCtx(r->zstd);
+    unmap(NULL, r->buf);
+    *r = (struct reader){NULL, NULL};
+}
+
+static struct reader *reader_take(void)
+{
+    pthread_mutex_lock(&kept.lock);
+    CHECK(kept.reader.zstd || reader_make(&kept.reader));
+    return &kept.reader;
 }
 
 static void reader_release(void)
 {
     drop_pages();
-    pthread_mutex_unlock(&reader.lock);
+    pthread_mutex_unlock(&kept.lock);
 }
 
 void archive_rest(void)
 {
-    pthread_mutex_lock(&reader.lock);
-    ZSTD_freeDCtx(reader.zstd);
-    unmap(NULL, reader.buf);
-    reader.zstd = NULL;
-    reader.buf = NULL;
-    pthread_mutex_unlock(&reader.lock);
+    pthread_mutex_lock(&kept.lock);
+    reader_free(&kept.reader);
+    pthread_mutex_unlock(&kept.lock);
 }
 
 /* `to` has room for raw_size bytes. */
@@ -134,8 +148,8 @@ static int read_frame(struct frame *f, char *to)
 
     if (rc < 0)
         return rc;
-    reader_take();
-    n = ZSTD_decompressDCtx(reader.zstd, to, f->raw_size, archive.data + f->offset, f->size);
+    n = ZSTD_decompressDCtx(reader_take()->zstd, to, f->raw_size, archive.data + f->offset,
+                            f->size);
     reader_release();
     return n == f->raw_size ? 0 : -EBADMSG;
 }
@@ -170,7 +184,7 @@ static bool add_frame(const char *line)
 
 static bool add_entry(char *line)
 {
-    struct archive_entry e = {.frame = archive.nframes - 1};
+    struct archive_entry e = {.frame = archive.nframes - 1, .frames = 1};
     bool file = strncmp(line, "file ", 5) == 0;
     int name = 0;
 
@@ -180,12 +194,25 @@ static bool add_entry(char *line)
         sscanf(line, "file %o %zu %zu %n", &e.mode, &e.at, &e.size, &name);
     else
         sscanf(line, "dir %o %n", &e.mode, &name);
-    if (name == 0 || e.at > archive.frames[e.frame].raw_size ||
-        e.size > archive.frames[e.frame].raw_size - e.at)
+    if (name == 0 || e.at > archive.frames[e.frame].raw_size)
         return false;
     e.mode |= file ? S_IFREG : S_IFDIR;
     e.name = line + name;
     archive.entries[archive.nentries++] = e;
+    return true;
+}
+
+/* How many frames an entry is in, which was parsed before all of them were. */
+static bool find_end(struct archive_entry *e)
+{
+    size_t here = archive.frames[e->frame].raw_size - e->at, left = e->size;
+
+    while (left > here) {
+        left -= here;
+        if (e->frame + e->frames == archive.nframes)
+            return false;
+        here = archive.frames[e->frame + e->frames++].raw_size;
+    }
     return true;
 }
 
@@ -214,6 +241,9 @@ static bool parse_manifest(char *text)
         if (strncmp(line, "frame ", 6) == 0 ? !add_frame(line) : !add_entry(line))
             return false;
     }
+    for (size_t i = 0; i < archive.nentries; i++)
+        if (!find_end(&archive.entries[i]))
+            return false;
     qsort(archive.entries, archive.nentries, sizeof(*archive.entries), by_name);
     return true;
 }
@@ -379,34 +409,101 @@ void archive_stat(const struct archive_entry *e, struct stat *st)
 
 int archive_check(const struct archive_entry *e)
 {
-    return check_frame(&archive.frames[e->frame]);
+    int rc = 0;
+
+    for (unsigned i = 0; rc == 0 && i < e->frames; i++)
+        rc = check_frame(&archive.frames[e->frame + i]);
+    return rc;
 }
 
+/* A file on its way into a descriptor: each thread takes the next part. */
+struct job {
+    const struct archive_entry *e;
+    int fd;
+    _Atomic unsigned next;
+    _Atomic int rc;
+};
+
 /* Streamed, because new pages of a file are cheaper to write() than to touch. */
-static int write_part(struct frame *f, size_t from, size_t size, int fd)
+static int write_part(struct job *j, unsigned part, struct reader *r)
 {
+    struct frame *f = &archive.frames[j->e->frame + part];
     ZSTD_inBuffer in = {archive.data + f->offset, f->size, 0};
-    size_t at = 0, end = from + size;
+    size_t before = 0, at = 0, begin = part == 0 ? j->e->at : 0, end = f->raw_size;
     int rc = check_frame(f);
 
-    if (rc < 0)
-        return rc;
-    reader_take();
+    for (unsigned i = 0; i < part; i++)
+        before += archive.frames[j->e->frame + i].raw_size - (i == 0 ? j->e->at : 0);
+    if (end - begin > j->e->size - before)
+        end = begin + j->e->size - before;
+    ZSTD_DCtx_reset(r->zstd, ZSTD_reset_session_only);
     while (rc == 0 && at < end) {
-        ZSTD_outBuffer out = {reader.buf, READ_SIZE, 0};
-        size_t left = ZSTD_decompressStream(reader.zstd, &out, &in);
-        size_t first = from > at ? from - at : 0, last = out.pos < end - at ? out.pos : end - at;
+        ZSTD_outBuffer out = {r->buf, READ_SIZE, 0};
+        size_t left = ZSTD_decompressStream(r->zstd, &out, &in);
+        size_t first = begin > at ? begin - at : 0, last = out.pos < end - at ? out.pos : end - at;
 
         if (ZSTD_isError(left) || (left == 0 && at + out.pos < end) ||
             (out.pos == 0 && in.pos == in.size))
             rc = -EBADMSG;
-        else if (first < last &&
-                 write(fd, reader.buf + first, last - first) != (ssize_t)(last - first))
+        else if (first < last && pwrite(j->fd, r->buf + first, last - first,
+                                        before + at + first - begin) != (ssize_t)(last - first))
             rc = -ENOSPC;
         at += out.pos;
     }
-    reader_release();
     return rc;
+}
+
+static void write_parts(struct job *j, struct reader *r)
+{
+    unsigned part;
+
+    while (j->rc == 0 && (part = j->next++) < j->e->frames) {
+        int rc = write_part(j, part, r);
+
+        if (rc < 0)
+            j->rc = rc;
+    }
+}
+
+static void *help(void *arg)
+{
+    struct reader r;
+
+    if (reader_make(&r))
+        write_parts(arg, &r);
+    reader_free(&r);
+    return NULL;
+}
+
+static unsigned processors(void)
+{
+    cpu_set_t set;
+
+    return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
+}
+
+static int write_file(const struct archive_entry *e, int fd)
+{
+    struct job j = {.e = e, .fd = fd};
+    pthread_t helpers[HELPERS_MAX];
+    unsigned n = 0, wanted = 0;
+    pthread_attr_t attr;
+    sigset_t all;
+
+    if (e->frames > 1)
+        wanted = (e->frames < processors() ? e->frames : processors()) - 1;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, HELPER_STACK);
+    pthread_attr_setsigmask_np(&attr, &all);
+    while (n < wanted && n < HELPERS_MAX && pthread_create(&helpers[n], &attr, help, &j) == 0)
+        n++;
+    pthread_attr_destroy(&attr);
+    write_parts(&j, reader_take());
+    while (n > 0)
+        pthread_join(helpers[--n], NULL);
+    reader_release();
+    return j.rc;
 }
 
 int archive_open(const struct archive_entry *e)
@@ -420,13 +517,28 @@ int archive_open(const struct archive_entry *e)
     fd = memfd_create(base ? base + 1 : e->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    rc = write_part(&archive.frames[e->frame], e->at, e->size, fd);
+    rc = write_file(e, fd);
     if (rc == 0 && fcntl(fd, F_ADD_SEALS, seals) < 0)
         rc = -errno;
     if (rc == 0)
         return fd;
     close(fd);
     return rc;
+}
+
+/* The raw bytes of `n` frames together, to be freed; NULL and *rc. */
+static char *read_frames(unsigned first, unsigned n, int *rc)
+{
+    size_t size = 0, at = 0;
+    char *raw;
+
+    for (unsigned i = first; i < first + n; i++)
+        size += archive.frames[i].raw_size;
+    raw = malloc(size);
+    *rc = raw ? 0 : -ENOMEM;
+    for (unsigned i = first; *rc == 0 && i < first + n; at += archive.frames[i++].raw_size)
+        *rc = read_frame(&archive.frames[i], raw + at);
+    return raw;
 }
 
 int archive_walk(const struct archive_entry *dir,
@@ -443,14 +555,17 @@ int archive_walk(const struct archive_entry *dir,
             rc = each(ctx, name, e->mode, NULL, 0);
     /* frame by frame: files with the same bytes have one place */
     for (unsigned i = 0; rc == 0 && i < archive.nframes; i++) {
+        unsigned n = 1;
         char *raw = NULL;
 
         for (e = first; rc == 0 && (name = name_below(dir, e)); e++) {
             if (e->frame != i || S_ISDIR(e->mode))
                 continue;
             if (!raw) {
-                raw = malloc(archive.frames[i].raw_size);
-                rc = raw ? read_frame(&archive.frames[i], raw) : -ENOMEM;
+                for (const struct archive_entry *o = first; name_below(dir, o); o++)
+                    if (o->frame == i && o->frames > n)
+                        n = o->frames;
+                raw = read_frames(i, n, &rc);
             }
             if (rc == 0)
                 rc = each(ctx, name, e->mode, raw + e->at, e->size);

@@ -2,11 +2,13 @@
  * archive.h - the read-only files that calf carries, and where processes see them
  *
  * The archive is a .tar.zst: `tar --zstd -tf` lists it.  To read one file without all before it, it
- * consists of several zstd frames, each of whole members.  The last member is MANIFEST; behind it,
- * in a frame that zstd skips, struct archive_trailer says where the manifest is.  Its lines:
+ * consists of several zstd frames, each of whole members or of parts of a big one.  The last
+ * member is MANIFEST; behind it, in a frame that zstd skips, struct archive_trailer says where
+ * the manifest is.  Its lines:
  *
  *     frame OFFSET SIZE RAW-SIZE SHA256      of the compressed frame
- *     file MODE AT SIZE NAME                 in the frame above, at byte AT of its raw bytes
+ *     file MODE AT SIZE NAME                 from byte AT of the raw bytes of the frame above, and
+ *                                            where these end from the beginning of the next one
  *     dir MODE NAME
  *
  * A hard link in the tar is a file line with the place of what it is linked to.  tools/pack.c
@@ -38,8 +40,9 @@ struct archive_entry {
     const char *name; /* relative to where it is mounted */
     mode_t mode;
     size_t size;
-    size_t at; /* in the raw bytes of the frame */
-    unsigned frame;
+    size_t at;       /* in the raw bytes of the first frame */
+    unsigned frame;  /* the first one */
+    unsigned frames; /* how many it is in */
 };
 
 /*
@@ -54,7 +57,10 @@ const struct archive_entry *archive_next(const struct archive_entry *dir,
                                          const struct archive_entry *after);
 void archive_path(const struct archive_entry *e, char out[PATH_MAX]); /* absolute */
 void archive_stat(const struct archive_entry *e, struct stat *st);
-/* A descriptor of its own with the file's bytes, sealed; or -EBADMSG (damaged), -errno. */
+/*
+ * A descriptor of its own with the file's bytes, sealed; or -EBADMSG (damaged), -errno.  Of a big
+ * file other processors read parts at the same time, by threads that are gone on return.
+ */
 int archive_open(const struct archive_entry *e);
 /*
  * Give `each` all that is below the directory: directories before what they hold, data only until

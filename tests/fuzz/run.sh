@@ -33,6 +33,8 @@ archive() {
     cp docs/limits.md docs/architecture.md "$scratch/packed/below"
     cp docs/tour.sql "$scratch/packed/below/deep"
     head -c 700000 "$lib/libcalf.so" >"$scratch/packed/binary"
+    seq 700000 >"$scratch/packed/numbers" # in several frames, as postgres is
+    seq 400000 >"$scratch/packed/below/numbers"
     : >"$scratch/packed/empty"
     "build/obj$major/pack" "$scratch/packed" "$scratch/archive.tar.zst" &&
         program archive "${sanitized[@]}" -lcrypto -lzstd &&
