@@ -213,7 +213,7 @@ static int create_cluster(struct server *s, const struct server_options *o, stru
 /*
  * What the postmaster says of itself in line 8 of postmaster.pid (pidfile.h).  A file
  * that a dead server left says "ready" as well, maybe with our own pid: it is known by
- * its time of change.
+ * its time of change, which removing it changes too.
  */
 static bool is_ready(const struct server *s, const struct stat *left)
 {
@@ -224,8 +224,10 @@ static bool is_ready(const struct server *s, const struct stat *left)
 
     snprintf(path, sizeof(path), "%s/postmaster.pid", s->dir);
     f = fopen(path, "re");
-    if (f && fstat(fileno(f), &st) == 0 && st.st_ino == left->st_ino &&
-        st.st_ctim.tv_sec == left->st_ctim.tv_sec && st.st_ctim.tv_nsec == left->st_ctim.tv_nsec) {
+    if (f && fstat(fileno(f), &st) == 0 &&
+        (st.st_nlink == 0 ||
+         (st.st_ino == left->st_ino && st.st_ctim.tv_sec == left->st_ctim.tv_sec &&
+          st.st_ctim.tv_nsec == left->st_ctim.tv_nsec))) {
         fclose(f);
         return false;
     }
