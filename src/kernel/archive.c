@@ -18,6 +18,7 @@
 #define PAGE 4096UL
 #define ALIGN 64
 #define READ_SIZE (128UL << 10)
+#define KEPT_MAX (320UL << 10) /* a frame of small files, of tools/pack.c, is smaller */
 #define HELPERS_MAX 3
 #define HELPER_STACK (256UL << 10)
 #define ROOT_MAX 900 /* with a file's name below PostgreSQL's MAXPGPATH */
@@ -79,10 +80,15 @@ struct reader {
     char *buf; /* READ_SIZE */
 };
 
-/* Kept until archive_rest(), since files are opened together. */
+/*
+ * Kept until archive_rest(), since files are opened together, and every process opens the same ones
+ * at its start.
+ */
 static struct {
     pthread_mutex_t lock;
     struct reader reader;
+    struct frame *frame; /* NULL, or the one whose bytes are in `raw` */
+    char *raw;
 } kept = {.lock = PTHREAD_MUTEX_INITIALIZER};
 
 static void *map(void *opaque, size_t size)
@@ -99,11 +105,13 @@ static void *map(void *opaque, size_t size)
 
 static void unmap(void *opaque, void *p)
 {
-    size_t *m = (size_t *)((char *)p - ALIGN);
+    size_t *m;
 
     (void)opaque;
-    if (p)
-        munmap(m, *m);
+    if (!p)
+        return;
+    m = (size_t *)((char *)p - ALIGN);
+    munmap(m, *m);
 }
 
 static bool reader_make(struct reader *r)
@@ -120,11 +128,17 @@ static void reader_free(struct reader *r)
     *r = (struct reader){NULL, NULL};
 }
 
+/* kept.lock is held. */
+static struct reader *reader_ready(void)
+{
+    CHECK(kept.reader.zstd || reader_make(&kept.reader));
+    return &kept.reader;
+}
+
 static struct reader *reader_take(void)
 {
     pthread_mutex_lock(&kept.lock);
-    CHECK(kept.reader.zstd || reader_make(&kept.reader));
-    return &kept.reader;
+    return reader_ready();
 }
 
 static void reader_release(void)
@@ -137,6 +151,9 @@ void archive_rest(void)
 {
     pthread_mutex_lock(&kept.lock);
     reader_free(&kept.reader);
+    unmap(NULL, kept.raw);
+    kept.raw = NULL;
+    kept.frame = NULL;
     pthread_mutex_unlock(&kept.lock);
 }
 
@@ -158,9 +175,15 @@ static int read_frame(struct frame *f, char *to)
 
 static bool parse_sum(const char *hex, unsigned char *out)
 {
-    for (int i = 0; i < SHA256_DIGEST_LENGTH; i++)
-        if (sscanf(hex + 2 * i, "%2hhx", &out[i]) != 1)
+    static const char digits[] = "0123456789abcdef";
+
+    for (int i = 0; i < 2 * SHA256_DIGEST_LENGTH; i++) {
+        const char *digit = memchr(digits, hex[i], sizeof(digits) - 1);
+
+        if (!digit)
             return false;
+        out[i / 2] = (unsigned char)(out[i / 2] << 4 | (digit - digits));
+    }
     return true;
 }
 
@@ -169,14 +192,28 @@ static int by_name(const void *a, const void *b)
     return strcmp(((const struct archive_entry *)a)->name, ((const struct archive_entry *)b)->name);
 }
 
-static bool add_frame(const char *line)
+/* The number at *at, and the space behind it. */
+static bool parse_number(char **at, int base, size_t *out)
 {
-    struct frame f = {0};
-    char hex[65];
+    char *end;
 
-    if (sscanf(line, "frame %zu %zu %zu %64s", &f.offset, &f.size, &f.raw_size, hex) != 4 ||
-        f.offset > archive.size || f.size > archive.size - f.offset || strlen(hex) != 64 ||
-        !parse_sum(hex, f.sha256))
+    errno = 0;
+    *out = strtoul(*at, &end, base);
+    if (end == *at || *end != ' ' || errno != 0)
+        return false;
+    *at = end + 1;
+    return true;
+}
+
+static bool add_frame(char *line)
+{
+    char *at = line + strlen("frame ");
+    struct frame f = {0};
+
+    if (!parse_number(&at, 10, &f.offset) || !parse_number(&at, 10, &f.size) ||
+        !parse_number(&at, 10, &f.raw_size) || f.offset > archive.size ||
+        f.size > archive.size - f.offset || strlen(at) != sizeof(f.sha256) * 2 ||
+        !parse_sum(at, f.sha256))
         return false;
     archive.frames[archive.nframes++] = f;
     return true;
@@ -186,18 +223,17 @@ static bool add_entry(char *line)
 {
     struct archive_entry e = {.frame = archive.nframes - 1, .frames = 1};
     bool file = strncmp(line, "file ", 5) == 0;
-    int name = 0;
+    size_t mode;
 
-    if (archive.nframes == 0)
+    if (archive.nframes == 0 || (!file && strncmp(line, "dir ", 4) != 0))
         return false;
-    if (file)
-        sscanf(line, "file %o %zu %zu %n", &e.mode, &e.at, &e.size, &name);
-    else
-        sscanf(line, "dir %o %n", &e.mode, &name);
-    if (name == 0 || e.at > archive.frames[e.frame].raw_size)
+    line = strchr(line, ' ') + 1;
+    if (!parse_number(&line, 8, &mode) ||
+        (file && (!parse_number(&line, 10, &e.at) || !parse_number(&line, 10, &e.size))) ||
+        e.at > archive.frames[e.frame].raw_size)
         return false;
-    e.mode |= file ? S_IFREG : S_IFDIR;
-    e.name = line + name;
+    e.mode = (mode & 0777) | (file ? S_IFREG : S_IFDIR);
+    e.name = line;
     archive.entries[archive.nentries++] = e;
     return true;
 }
@@ -407,16 +443,7 @@ void archive_stat(const struct archive_entry *e, struct stat *st)
 
 /* ---- reading -------------------------------------------------------------------------------- */
 
-int archive_check(const struct archive_entry *e)
-{
-    int rc = 0;
-
-    for (unsigned i = 0; rc == 0 && i < e->frames; i++)
-        rc = check_frame(&archive.frames[e->frame + i]);
-    return rc;
-}
-
-/* A file on its way into a descriptor: each thread takes the next part. */
+/* A file on its way into a descriptor, or only checked (-1): each thread takes the next part. */
 struct job {
     const struct archive_entry *e;
     int fd;
@@ -432,6 +459,8 @@ static int write_part(struct job *j, unsigned part, struct reader *r)
     size_t before = 0, at = 0, begin = part == 0 ? j->e->at : 0, end = f->raw_size;
     int rc = check_frame(f);
 
+    if (j->fd < 0)
+        return rc;
     for (unsigned i = 0; i < part; i++)
         before += archive.frames[j->e->frame + i].raw_size - (i == 0 ? j->e->at : 0);
     if (end - begin > j->e->size - before)
@@ -482,7 +511,7 @@ static unsigned processors(void)
     return sched_getaffinity(0, sizeof(set), &set) == 0 ? CPU_COUNT(&set) : 1;
 }
 
-static int write_file(const struct archive_entry *e, int fd)
+static int read_file(const struct archive_entry *e, int fd)
 {
     struct job j = {.e = e, .fd = fd};
     pthread_t helpers[HELPERS_MAX];
@@ -506,6 +535,34 @@ static int write_file(const struct archive_entry *e, int fd)
     return j.rc;
 }
 
+/* From a frame of small files, which is decompressed once for all that are opened together. */
+static int copy_kept(const struct archive_entry *e, int fd)
+{
+    struct frame *f = &archive.frames[e->frame];
+    int rc = check_frame(f);
+
+    if (rc < 0)
+        return rc;
+    pthread_mutex_lock(&kept.lock);
+    if (kept.frame != f) {
+        struct reader *r = reader_ready();
+
+        kept.frame = NULL;
+        unmap(NULL, kept.raw);
+        CHECK((kept.raw = map(NULL, f->raw_size)));
+        if (ZSTD_decompressDCtx(r->zstd, kept.raw, f->raw_size, archive.data + f->offset,
+                                f->size) == f->raw_size)
+            kept.frame = f;
+        drop_pages();
+    }
+    if (kept.frame != f)
+        rc = -EBADMSG;
+    else if (pwrite(fd, kept.raw + e->at, e->size, 0) != (ssize_t)e->size)
+        rc = -ENOSPC;
+    pthread_mutex_unlock(&kept.lock);
+    return rc;
+}
+
 int archive_open(const struct archive_entry *e)
 {
     const int seals = F_SEAL_SEAL | F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_WRITE;
@@ -517,13 +574,21 @@ int archive_open(const struct archive_entry *e)
     fd = memfd_create(base ? base + 1 : e->name, MFD_CLOEXEC | MFD_ALLOW_SEALING);
     if (fd < 0)
         return -errno;
-    rc = write_file(e, fd);
+    if (e->frames == 1 && archive.frames[e->frame].raw_size <= KEPT_MAX)
+        rc = copy_kept(e, fd);
+    else
+        rc = read_file(e, fd);
     if (rc == 0 && fcntl(fd, F_ADD_SEALS, seals) < 0)
         rc = -errno;
     if (rc == 0)
         return fd;
     close(fd);
     return rc;
+}
+
+int archive_check(const struct archive_entry *e)
+{
+    return read_file(e, -1);
 }
 
 /* The raw bytes of `n` frames together, to be freed; NULL and *rc. */

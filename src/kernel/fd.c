@@ -167,13 +167,17 @@ int fd_host(int fd)
 int fd_install(struct file *f, int lowest, bool cloexec)
 {
     struct proc *p = self();
-    int fd = lowest;
+    int fd;
 
     pthread_mutex_lock(&p->fd_lock);
+    /* PostgreSQL finds out how many there can be by taking a thousand (count_usable_fds(), fd.c) */
+    fd = lowest > p->fd_low ? lowest : p->fd_low;
     while (fd < p->nfds && fd_slot(p, fd)->file)
         fd++;
     if (fd < FD_LIMIT)
         set_slot(p, fd, f, cloexec);
+    if (lowest <= p->fd_low)
+        p->fd_low = fd;
     pthread_mutex_unlock(&p->fd_lock);
     if (fd < FD_LIMIT)
         return fd;
@@ -197,6 +201,8 @@ static struct file *fd_take(struct proc *p, int fd)
     if (fd >= 0 && fd < p->nfds) {
         f = fd_slot(p, fd)->file;
         fd_slot(p, fd)->file = NULL;
+        if (fd < p->fd_low)
+            p->fd_low = fd;
     }
     pthread_mutex_unlock(&p->fd_lock);
     return f;

@@ -223,6 +223,7 @@ struct proc {
     pthread_mutex_t fd_lock;
     struct fdslot *fds[FD_LIMIT / FD_CHUNK]; /* slots stay where they are; see fd_slot() */
     int nfds;                                /* no slot at or above it was ever used */
+    int fd_low;                              /* no slot below it is free */
 
     struct cwd *cwd, *first_cwd; /* first: what the process began with, or NULL */
     /* path.c: where the last name was looked for in vain, first of the directories that are bound
