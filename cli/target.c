@@ -52,7 +52,7 @@ int target_name(struct target *t, const char *word)
         return refuse("the name of the data directory is empty");
     if (word)
         return 0;
-    if (calf_data_dir(NULL, "calf", t->dir, sizeof(t->dir), &err) != CALF_OK)
+    if (calf_data_dir(NULL, NULL, "calf", t->dir, sizeof(t->dir), &err) != CALF_OK)
         return refuse("%s; name the data directory", err.text);
     /* calf_open() makes the last directory only */
     for (char *slash = strchr(t->dir + 1, '/'); slash; slash = strchr(slash + 1, '/')) {

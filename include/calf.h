@@ -285,10 +285,12 @@ int calf_look(const char *path, struct calf_status *status, struct calf_error *e
 /*
  * The directory for an application's own data (XDG Base Directory: $XDG_DATA_HOME, else
  * ~/.local/share, then organisation/application), not created.  Writes at most `size` bytes.
+ * The qualifier ("com") is for systems that call such a directory com.organisation.application;
+ * Linux is none.  It and the organisation may be NULL.
  * Errors: CALF_MISUSE (too small, a name with '/'), CALF_ACCESS (no home directory).
  */
-int calf_data_dir(const char *organisation, const char *application, char *buf, size_t size,
-                  struct calf_error *err);
+int calf_data_dir(const char *qualifier, const char *organisation, const char *application,
+                  char *buf, size_t size, struct calf_error *err);
 
 #pragma GCC visibility pop
 #ifdef __cplusplus

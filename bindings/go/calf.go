@@ -296,14 +296,15 @@ func Look(path string) (Status, error) {
 	return status, nil
 }
 
-// DataDir is the directory for an application's own data, not created; organisation may be "".
-func DataDir(organisation, application string) (string, error) {
+// DataDir is the directory for an application's own data, not created; qualifier and organisation may be "".
+func DataDir(qualifier, organisation, application string) (string, error) {
 	var err C.struct_calf_error
 	var buf [4096]C.char
-	org, app := text(organisation), C.CString(application)
+	qualified, org, app := text(qualifier), text(organisation), C.CString(application)
+	defer C.free(unsafe.Pointer(qualified))
 	defer C.free(unsafe.Pointer(org))
 	defer C.free(unsafe.Pointer(app))
-	e := check(C.calf_data_dir(org, app, &buf[0], C.size_t(len(buf)), &err), &err)
+	e := check(C.calf_data_dir(qualified, org, app, &buf[0], C.size_t(len(buf)), &err), &err)
 	return C.GoString(&buf[0]), e
 }
 

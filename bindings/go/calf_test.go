@@ -292,10 +292,10 @@ func TestPlainFunctions(t *testing.T) {
 	if features := strings.Join(Features(), " "); !strings.Contains(features, "zlib") || !strings.Contains(Version(), "PostgreSQL") {
 		t.Error(features, Version())
 	}
-	if dir, err := DataDir("acme", "notes"); err != nil || !strings.HasSuffix(dir, "/acme/notes") {
+	if dir, err := DataDir("com", "acme", "notes"); err != nil || !strings.HasSuffix(dir, "/acme/notes") {
 		t.Error(dir, err)
 	}
-	_, err := DataDir("", "a/b")
+	_, err := DataDir("", "", "a/b")
 	refusedAs(t, err, Misuse)
 	null, err := os.OpenFile(os.DevNull, os.O_RDWR, 0)
 	must(t, err)

@@ -110,7 +110,7 @@ export function runSignal (signal: NodeJS.Signals | number): void
 export function clone (from: string, to: string): Promise<void>
 
 /** The directory for an application's own data, not created. */
-export function dataDir (organisation: string | null, application: string): string
+export function dataDir (organisation: string | null, application: string, qualifier?: string | null): string
 
 /** The optional parts that were built into PostgreSQL: ['icu', 'openssl' ...] */
 export function features (): string[]

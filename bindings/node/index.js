@@ -84,7 +84,7 @@ const calf = {
     [handle, 'const void *', koffi.inout(koffi.pointer('size_t')), 'void *', koffi.inout(koffi.pointer('size_t')), 'int', err]),
   wire_close: lib.func('calf_wire_close', 'int', [handle, err]),
   look: lib.func('calf_look', 'int', ['str', out(Status), err]),
-  data_dir: lib.func('calf_data_dir', 'int', ['str', 'str', 'void *', 'size_t', err]),
+  data_dir: lib.func('calf_data_dir', 'int', ['str', 'str', 'str', 'void *', 'size_t', err]),
   features: lib.func('calf_features', 'void *', [])
 }
 
@@ -300,9 +300,9 @@ async function clone (from, to) {
 }
 
 // The directory for an application's own data, not created.
-function dataDir (organisation, application) {
+function dataDir (organisation, application, qualifier = null) {
   const buf = Buffer.alloc(4096)
-  call('data_dir', organisation, application, buf, buf.length)
+  call('data_dir', qualifier, organisation, application, buf, buf.length)
   return buf.toString('utf8', 0, buf.indexOf(0))
 }
 

@@ -767,8 +767,8 @@ int calf_run_signal(calf_db *db, int signal, struct calf_error *err)
     return d || !db ? CALF_OK : closed_handle(err);
 }
 
-int calf_data_dir(const char *organisation, const char *application, char *buf, size_t size,
-                  struct calf_error *err)
+int calf_data_dir(const char *qualifier, const char *organisation, const char *application,
+                  char *buf, size_t size, struct calf_error *err)
 {
     const char *xdg = getenv("XDG_DATA_HOME"), *home = getenv("HOME");
     bool absolute = xdg && *xdg == '/'; /* the specification ignores relative ones */
@@ -777,7 +777,7 @@ int calf_data_dir(const char *organisation, const char *application, char *buf, 
 
     err = error_room(err, &own);
     if (!application || !*application || !buf || strchr(application, '/') ||
-        (organisation && strchr(organisation, '/')))
+        (organisation && strchr(organisation, '/')) || (qualifier && strchr(qualifier, '/')))
         return fail(err, CALF_MISUSE, "calf_data_dir() needs names without '/' and a buffer"),
                CALF_MISUSE;
     if (!absolute && (!home || *home != '/'))

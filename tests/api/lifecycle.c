@@ -82,14 +82,15 @@ static void wrong_use(const char *dir)
     CHECK(calf_open(NULL, NULL, &db, &err) == CALF_OK && db != closed);
     CHECK(calf_close(closed, CALF_FAST, &err) == CALF_MISUSE); /* still not this one */
     CHECK(calf_close(db, CALF_IMMEDIATE, &err) == CALF_OK);
-    CHECK(calf_data_dir(NULL, "a/b", path, sizeof(path), &err) == CALF_MISUSE);
-    CHECK(calf_data_dir("a/b", "app", path, sizeof(path), &err) == CALF_MISUSE);
-    CHECK(calf_data_dir(NULL, NULL, path, sizeof(path), &err) == CALF_MISUSE);
-    CHECK(calf_data_dir(NULL, "", path, sizeof(path), &err) == CALF_MISUSE);
-    CHECK(calf_data_dir(NULL, "app", NULL, 0, NULL) == CALF_MISUSE);
-    CHECK(calf_data_dir(NULL, "app", path, 3, &err) == CALF_MISUSE);
+    CHECK(calf_data_dir(NULL, NULL, "a/b", path, sizeof(path), &err) == CALF_MISUSE);
+    CHECK(calf_data_dir(NULL, "a/b", "app", path, sizeof(path), &err) == CALF_MISUSE);
+    CHECK(calf_data_dir("a/b", "org", "app", path, sizeof(path), &err) == CALF_MISUSE);
+    CHECK(calf_data_dir(NULL, NULL, NULL, path, sizeof(path), &err) == CALF_MISUSE);
+    CHECK(calf_data_dir(NULL, NULL, "", path, sizeof(path), &err) == CALF_MISUSE);
+    CHECK(calf_data_dir(NULL, NULL, "app", NULL, 0, NULL) == CALF_MISUSE);
+    CHECK(calf_data_dir(NULL, NULL, "app", path, 3, &err) == CALF_MISUSE);
     setenv("XDG_DATA_HOME", "/xdg", 1);
-    CHECK(calf_data_dir("org", "app", path, sizeof(path), &err) == CALF_OK);
+    CHECK(calf_data_dir("com", "org", "app", path, sizeof(path), &err) == CALF_OK);
     CHECK(strcmp(path, "/xdg/org/app") == 0);
 }
 

@@ -219,6 +219,7 @@ test('what needs no database', async () => {
   assert.deepStrictEqual(calf.features(), calf.features().sort())
   assert.match(calf.dataDir('acme', 'notes'), /\/acme\/notes$/)
   assert.match(calf.dataDir(null, 'notes'), /\/notes$/)
+  assert.match(calf.dataDir('acme', 'notes', 'com'), /\/acme\/notes$/)
   assert.throws(() => calf.dataDir('a/b', 'notes'), { code: 'MISUSE' })
   const stdout = fs.openSync('/dev/null', 'w')
   assert.strictEqual(await calf.run(['pg_controldata', '-V'], { stdout }), 0)

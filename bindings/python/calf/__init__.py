@@ -96,7 +96,7 @@ for _name, _result, *_arguments in (
     ("calf_wire_exchange", _int, _pointer, _text, _pointer, _pointer, _pointer, _int, _pointer),
     ("calf_wire_close", _int, _pointer, _pointer),
     ("calf_look", _int, _text, _pointer, _pointer),
-    ("calf_data_dir", _int, _text, _text, _pointer, _size, _pointer),
+    ("calf_data_dir", _int, _text, _text, _text, _pointer, _size, _pointer),
 ):
     getattr(_lib, _name).restype, getattr(_lib, _name).argtypes = _result, _arguments
 
@@ -138,10 +138,10 @@ def features():
     return [name.decode() for name in itertools.takewhile(bool, _lib.calf_features())]
 
 
-def data_dir(organisation, application):
+def data_dir(organisation, application, qualifier=None):
     """The directory for an application's own data, not created."""
     buf = ctypes.create_string_buffer(4096)
-    _call(_lib.calf_data_dir, _encode(organisation), _encode(application), buf, len(buf))
+    _call(_lib.calf_data_dir, _encode(qualifier), _encode(organisation), _encode(application), buf, len(buf))
     return os.fsdecode(buf.value)
 
 

@@ -263,6 +263,7 @@ class Calf(unittest.TestCase):
         self.assertEqual(calf.features(), sorted(calf.features()))
         self.assertIn("zlib", calf.features())
         self.assertTrue(calf.data_dir("acme", "notes").endswith("/acme/notes"))
+        self.assertTrue(calf.data_dir("acme", "notes", qualifier="com").endswith("/acme/notes"))
         with self.assertRaises(calf.Error) as raised:
             calf.data_dir("a/b", "notes")
         self.assertEqual(raised.exception.code, calf.MISUSE)

@@ -105,6 +105,7 @@ extern "C" {
     pub fn calf_wire_close(wire: *mut calf_wire, err: *mut calf_error) -> c_int;
     pub fn calf_look(path: *const c_char, status: *mut calf_status, err: *mut calf_error) -> c_int;
     pub fn calf_data_dir(
+        qualifier: *const c_char,
         organisation: *const c_char,
         application: *const c_char,
         buf: *mut c_char,

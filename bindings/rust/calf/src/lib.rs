@@ -186,13 +186,18 @@ pub fn features() -> Vec<String> {
 }
 
 /// The directory for an application's own data, not created.
-pub fn data_dir(organisation: Option<&str>, application: &str) -> Result<PathBuf, Error> {
+pub fn data_dir(
+    qualifier: Option<&str>,
+    organisation: Option<&str>,
+    application: &str,
+) -> Result<PathBuf, Error> {
+    let qualifier = c_option(qualifier.map(|name| name.as_bytes()))?;
     let organisation = c_option(organisation.map(|name| name.as_bytes()))?;
     let application = c_string(application.as_bytes())?;
     let mut buf = [0; 4096];
     check(|err| unsafe {
         let (org, app) = (pointer(&organisation), application.as_ptr());
-        sys::calf_data_dir(org, app, buf.as_mut_ptr(), buf.len(), err)
+        sys::calf_data_dir(pointer(&qualifier), org, app, buf.as_mut_ptr(), buf.len(), err)
     })?;
     let bytes = unsafe { owned(buf.as_ptr()) }.unwrap_or_default();
     Ok(std::ffi::OsString::from_vec(bytes).into())

@@ -267,8 +267,8 @@ fn a_wire_carries_the_protocol() {
 #[test]
 fn what_needs_no_database() {
     assert!(calf::features().contains(&"zlib".to_string()));
-    assert!(calf::data_dir(Some("acme"), "notes").unwrap().ends_with("acme/notes"));
-    assert_eq!(calf::data_dir(None, "a/b").unwrap_err().code, Code::Misuse);
+    assert!(calf::data_dir(Some("com"), Some("acme"), "notes").unwrap().ends_with("acme/notes"));
+    assert_eq!(calf::data_dir(None, None, "a/b").unwrap_err().code, Code::Misuse);
 }
 
 /// Rust reports a stack that overflows from its handler for SIGSEGV, and then aborts: by SIGABRT, or by SIGSEGV where
