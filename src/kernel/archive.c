@@ -128,17 +128,11 @@ static void reader_free(struct reader *r)
     *r = (struct reader){NULL, NULL};
 }
 
-/* kept.lock is held. */
-static struct reader *reader_ready(void)
-{
-    CHECK(kept.reader.zstd || reader_make(&kept.reader));
-    return &kept.reader;
-}
-
 static struct reader *reader_take(void)
 {
     pthread_mutex_lock(&kept.lock);
-    return reader_ready();
+    CHECK(kept.reader.zstd || reader_make(&kept.reader));
+    return &kept.reader;
 }
 
 static void reader_release(void)
@@ -158,17 +152,22 @@ void archive_rest(void)
 }
 
 /* `to` has room for raw_size bytes. */
+static int decompress(struct reader *r, const struct frame *f, char *to)
+{
+    size_t n = ZSTD_decompressDCtx(r->zstd, to, f->raw_size, archive.data + f->offset, f->size);
+
+    return n == f->raw_size ? 0 : -EBADMSG;
+}
+
 static int read_frame(struct frame *f, char *to)
 {
     int rc = check_frame(f);
-    size_t n;
 
     if (rc < 0)
         return rc;
-    n = ZSTD_decompressDCtx(reader_take()->zstd, to, f->raw_size, archive.data + f->offset,
-                            f->size);
+    rc = decompress(reader_take(), f, to);
     reader_release();
-    return n == f->raw_size ? 0 : -EBADMSG;
+    return rc;
 }
 
 /* ---- mounting --------------------------------------------------------------------------- */
@@ -515,17 +514,17 @@ static int read_file(const struct archive_entry *e, int fd)
 {
     struct job j = {.e = e, .fd = fd};
     pthread_t helpers[HELPERS_MAX];
-    unsigned n = 0, wanted = 0;
+    unsigned n = 0, most = e->frames > 1 ? processors() : 1;
     pthread_attr_t attr;
     sigset_t all;
 
-    if (e->frames > 1)
-        wanted = (e->frames < processors() ? e->frames : processors()) - 1;
+    if (most > e->frames)
+        most = e->frames;
     sigfillset(&all);
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, HELPER_STACK);
     pthread_attr_setsigmask_np(&attr, &all);
-    while (n < wanted && n < HELPERS_MAX && pthread_create(&helpers[n], &attr, help, &j) == 0)
+    while (n + 1 < most && n < HELPERS_MAX && pthread_create(&helpers[n], &attr, help, &j) == 0)
         n++;
     pthread_attr_destroy(&attr);
     write_parts(&j, reader_take());
@@ -540,26 +539,20 @@ static int copy_kept(const struct archive_entry *e, int fd)
 {
     struct frame *f = &archive.frames[e->frame];
     int rc = check_frame(f);
+    struct reader *r;
 
     if (rc < 0)
         return rc;
-    pthread_mutex_lock(&kept.lock);
+    r = reader_take();
     if (kept.frame != f) {
-        struct reader *r = reader_ready();
-
-        kept.frame = NULL;
         unmap(NULL, kept.raw);
         CHECK((kept.raw = map(NULL, f->raw_size)));
-        if (ZSTD_decompressDCtx(r->zstd, kept.raw, f->raw_size, archive.data + f->offset,
-                                f->size) == f->raw_size)
-            kept.frame = f;
-        drop_pages();
+        rc = decompress(r, f, kept.raw);
+        kept.frame = rc == 0 ? f : NULL;
     }
-    if (kept.frame != f)
-        rc = -EBADMSG;
-    else if (pwrite(fd, kept.raw + e->at, e->size, 0) != (ssize_t)e->size)
+    if (rc == 0 && pwrite(fd, kept.raw + e->at, e->size, 0) != (ssize_t)e->size)
         rc = -ENOSPC;
-    pthread_mutex_unlock(&kept.lock);
+    reader_release();
     return rc;
 }
 
@@ -588,7 +581,11 @@ int archive_open(const struct archive_entry *e)
 
 int archive_check(const struct archive_entry *e)
 {
-    return read_file(e, -1);
+    unsigned i = 0;
+
+    while (i < e->frames && archive.frames[e->frame + i].checked)
+        i++;
+    return i < e->frames ? read_file(e, -1) : 0; /* by several threads once, not at every open */
 }
 
 /* The raw bytes of `n` frames together, to be freed; NULL and *rc. */

@@ -822,26 +822,12 @@ check 'killed at any moment, every command just works' killed
 # it must not believe it. With time between the open and the look at its age that happens nearly always.
 left_behind() {
     local round
-    cat >"$scratch/late.c" <<'END'
-#include <sys/stat.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-int fstat(int fd, struct stat *st)
-{
-    usleep(2000);
-    return syscall(SYS_fstat, fd, st);
-}
-END
-    gcc -shared -fPIC -D_GNU_SOURCE -o "$scratch/late.so" "$scratch/late.c" || return 1
+    gcc -D_GNU_SOURCE -shared -fPIC -O1 "$repo/tests/cli/shim.c" -o "$scratch/shim.so" -ldl
     for round in $(seq 6); do
-        : >"$scratch/up.out"
-        setsid "$calf" serve "$scratch/left" >"$scratch/up.out" 2>"$scratch/up.err" </dev/null &
-        server=$!
-        echo "$server" >>"$scratch/servers"
-        until_true told_or_gone
+        up "$scratch/left"
         kill_server
         forget_server
-        LD_PRELOAD=$scratch/late.so "$calf" psql "$scratch/left" -XAtc "select $round" || return 1
+        LD_PRELOAD=$scratch/shim.so SHIM_LATE=2000 "$calf" psql "$scratch/left" -XAtc "select $round"
     done
 }
 check 'what a dead server left is not taken for the new one' left_behind

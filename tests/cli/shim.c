@@ -1,17 +1,20 @@
 /*
- * shim.c - a system in which something is missing, for doctor.sh: preloaded, told by variables
+ * shim.c - a system in which something is missing or slow: preloaded, told by variables
  *
  *   SHIM_FAIL=memfd_create|epoll_create1|eventfd|proc    that does not work
  *   SHIM_TYPE=0x6969    the kind of all file systems    SHIM_FREE=1000, SHIM_FILES=5: room on them
  *   SHIM_SHM=1000       room in /dev/shm                SHIM_OVERCOMMIT=2
+ *   SHIM_LATE=2000      microseconds that fstat() takes
  */
 #include <dlfcn.h>
 #include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <sys/statvfs.h>
+#include <unistd.h>
 
 #define REAL(name) ((typeof(name) *)dlsym(RTLD_NEXT, #name))
 
@@ -53,6 +56,15 @@ FILE *fopen(const char *path, const char *mode)
     if (value && strcmp(path, "/proc/sys/vm/overcommit_memory") == 0)
         return fmemopen(value, strlen(value), "r");
     return REAL(fopen)(path, mode);
+}
+
+int fstat(int fd, struct stat *out)
+{
+    const char *late = getenv("SHIM_LATE");
+
+    if (late)
+        usleep(strtoul(late, NULL, 10));
+    return REAL(fstat)(fd, out);
 }
 
 int statfs(const char *path, struct statfs *out)
