@@ -47,6 +47,8 @@ struct restore {
     char database[64], filled[80]; /* the database, and the one that is restored into */
     bool created, one_transaction, keep_going, failed;
     bool commits;     /* SQL with a COMMIT of its own */
+    bool versions;    /* an archive with pg_attver, see left_out() */
+    bool left_out;    /* which was left out */
     int jobs, tables; /* tables: whose data have begun to come */
     int errors;       /* the programs' standard error */
     struct progress progress;
@@ -573,6 +575,24 @@ static int restore_parallel(struct restore *r)
     return rc;
 }
 
+/* Does the archive mention pg_attver, see left_out()? */
+static bool mentions_versions(struct restore *r)
+{
+    char path[32], *text;
+    int fds[3] = {0, memory_file("", path), memory_file("", path)};
+    char *argv[] = {"pg_restore", "--section=pre-data", "--file=-", r->archive, NULL};
+    bool mentions = false;
+
+    if (fds[1] >= 0 && fds[2] >= 0 && target_program(&r->target, argv, fds) == 0 &&
+        (text = file_text(fds[1]))) {
+        mentions = strstr(text, "pg_attver=");
+        free(text);
+    }
+    close(fds[1]);
+    close(fds[2]);
+    return mentions;
+}
+
 /* How many entries the archive has, and how many of them are tables' data; one that pg_restore
  * cannot read is refused. */
 static int count_entries(struct restore *r)
@@ -593,12 +613,21 @@ static int count_entries(struct restore *r)
 /* ---- SQL: through a pipe to psql
  * ------------------------------------------------------------------ */
 
+#define EDIT_TAIL 1024 /* of a line of any length, what end_line() sees */
+
 struct feed {
     struct restore *restore;
-    int fd;          /* psql's input */
-    PGresult *roles; /* those that are there; NULL: nothing is left out */
-    char *line;      /* with roles: what has come of the current line */
+    struct input *in;
+    int fd;           /* psql's input */
+    pthread_t writer; /* of an archive: pg_restore writes into `sql` */
+    int sql, written; /* and its exit code */
+    PGresult *roles;  /* those that are there; NULL: nothing is left out */
+    char *line;       /* with roles: what has come of the current line */
     size_t line_size;
+    char out[128 << 10];      /* what goes to psql */
+    size_t out_size, line_at; /* of it: the line that has not ended */
+    bool copies, alters;      /* that line, of which the beginning may be gone */
+    bool data;                /* lines of COPY */
     char tail[4096];
     size_t tail_size;
     size_t matched; /* of "\nCOMMIT;" */
@@ -615,6 +644,102 @@ static bool feed_bytes(struct feed *f, const char *bytes, size_t size)
         size -= (size_t)n;
     }
     return true;
+}
+
+/*
+ * Minor releases since November 2026 keep a number with every column, as if it were an option of
+ * it: pg_attver.  Their pg_dump leaves it out; an older one, also the one inside, writes it, and an
+ * older server, also the one inside, refuses it.  It says nothing to another database: where it is
+ * the only option of ALTER COLUMN ... SET (...), it is reset, otherwise it is not mentioned.
+ * The new size of the line.
+ */
+static size_t left_out(char *line, size_t size)
+{
+    static const char set[] = " SET (", option[] = "pg_attver=", reset[] = " RESET (pg_attver";
+    char *begin = NULL, *at = line, *end;
+
+    while ((at = memmem(at, (size_t)(line + size - at), set, sizeof(set) - 1)))
+        begin = at++;
+    at = begin ? begin + sizeof(set) - 1 : NULL;
+    while (at && !begins(at, option))
+        if ((at = memmem(at, (size_t)(line + size - at), ", ", 2)))
+            at += 2;
+    if (!at)
+        return size;
+    end = at + sizeof(option) - 1;
+    end += strspn(end, "0123456789");
+    if (begins(end, ", ")) {
+        end += 2;
+    } else if (at > begin + sizeof(set) - 1) {
+        at -= 2;
+    } else {
+        memcpy(begin, reset, sizeof(reset) - 1);
+        at = begin + sizeof(reset) - 1;
+    }
+    memmove(at, end, (size_t)(line + size - end));
+    return size - (size_t)(end - at);
+}
+
+/* The line that has just ended, or its last EDIT_TAIL bytes; what COPY reads is left alone. */
+static void end_line(struct feed *f)
+{
+    static const char from[] = " FROM stdin;\n", alter[] = ");\n";
+    char *line = f->out + f->line_at;
+    size_t size = f->out_size - f->line_at, less;
+
+    if (f->data) {
+        f->data = size != 3 || memcmp(line, "\\.\n", 3) != 0;
+    } else if (f->copies) {
+        f->data = size >= sizeof(from) &&
+                  memcmp(line + size - sizeof(from) + 1, from, sizeof(from) - 1) == 0;
+    } else if (f->alters) {
+        bool ends = size >= 4 && memcmp(line + size - 3, alter, 3) == 0;
+
+        f->out[f->out_size] = '\0';
+        less = ends ? left_out(line, size) : size;
+        f->restore->left_out |= less != size;
+        f->out_size = f->line_at + less;
+        f->alters = size < 2 || line[size - 2] != ';'; /* a name may have several lines */
+    }
+    f->copies = false;
+    f->line_at = f->out_size;
+}
+
+static bool flush_lines(struct feed *f, size_t size)
+{
+    bool took = feed_bytes(f, f->out, size);
+
+    f->out_size -= size;
+    f->line_at = f->line_at > size ? f->line_at - size : 0;
+    memmove(f->out, f->out + size, f->out_size);
+    return took;
+}
+
+static bool feed_edited(struct feed *f, const char *bytes, size_t size)
+{
+    while (size > 0) {
+        const char *end = memchr(bytes, '\n', size);
+        size_t n = end ? (size_t)(end - bytes) + 1 : size, room = sizeof(f->out) - 1 - f->out_size;
+
+        n = n < room ? n : room;
+        memcpy(f->out + f->out_size, bytes, n);
+        f->out_size += n;
+        f->out[f->out_size] = '\0';
+        bytes += n;
+        size -= n;
+        if (!f->data && f->out_size - f->line_at - n < 40) { /* what it is, is at its beginning */
+            const char *line = f->out + f->line_at;
+
+            f->copies = begins(line, "COPY ");
+            f->alters |= begins(line, "ALTER TABLE ONLY ") || begins(line, "ALTER FOREIGN TABLE ");
+        }
+        if (end && n && bytes[-1] == '\n')
+            end_line(f);
+        if (f->out_size > sizeof(f->out) / 2 &&
+            !flush_lines(f, f->line_at ? f->line_at : f->out_size - EDIT_TAIL))
+            return false;
+    }
+    return f->line_at == 0 || flush_lines(f, f->line_at);
 }
 
 /* CREATE ROLE of a role that is there */
@@ -661,11 +786,11 @@ static bool feed_roles(struct feed *f, const char *bytes, size_t size)
             PQclear(f->roles);
             f->roles = NULL;
         }
-        if (!(f->roles && is_there(f, f->line)) && !feed_bytes(f, f->line, f->line_size))
+        if (!(f->roles && is_there(f, f->line)) && !feed_edited(f, f->line, f->line_size))
             return false;
         f->line_size = 0;
     }
-    return feed_bytes(f, bytes, size);
+    return feed_edited(f, bytes, size);
 }
 
 /* It ends our transaction; pg_dump writes it after large objects. */
@@ -690,7 +815,7 @@ static bool feed(struct feed *f, const char *bytes, size_t size)
     memmove(f->tail, f->tail + f->tail_size - keep, keep);
     memcpy(f->tail + keep, bytes + size - more, more);
     f->tail_size = keep + more;
-    return f->roles ? feed_roles(f, bytes, size) : feed_bytes(f, bytes, size);
+    return f->roles ? feed_roles(f, bytes, size) : feed_edited(f, bytes, size);
 }
 
 /* pg_dump and pg_dumpall say in their last lines that this is the end. */
@@ -713,22 +838,56 @@ static void *feed_all(void *arg)
     struct feed *f = arg;
     struct restore *r = f->restore;
     char buf[64 << 10];
-    ssize_t n = (ssize_t)r->head_size;
-    bool took = feed(f, r->head, r->head_size);
+    ssize_t n = 1;
+    bool took = f->in != r->in || feed(f, r->head, r->head_size);
 
-    while (took && (n = input_read(r->in, buf, sizeof(buf))) > 0)
+    while (took && (n = input_read(f->in, buf, sizeof(buf))) > 0)
         took = feed(f, buf, (size_t)n);
     if (took && f->line_size)
-        took = feed_bytes(f, f->line, f->line_size);
-    if (took && n < 0)
+        took = feed_edited(f, f->line, f->line_size);
+    if (took)
+        took = flush_lines(f, f->out_size);
+    if (f->in != r->in) {
+        input_close(f->in); /* pg_restore ends, when it has not */
+        pthread_join(f->writer, NULL);
+        r->failed |= f->written != 0;
+    } else if (took && n < 0) {
         cannot(r, r->in->error);
-    else if (took && !is_complete(f))
+    } else if (took && !is_complete(f)) {
         cannot(r, "is truncated: the end of the dump is missing");
+    }
     /* psql would commit at the end of its input, so it must not see one; it may only now begin */
     while (r->failed && poll(&(struct pollfd){f->fd, 0, 0}, 1, 50) == 0)
         calf_run_signal(r->target.db, SIGTERM, NULL);
     close(f->fd);
     return NULL;
+}
+
+static void *write_sql(void *arg)
+{
+    struct feed *f = arg;
+
+    f->written = pg_restore(f->restore, (const char *[]){"--file=-", NULL},
+                            (int[]){0, f->sql, f->restore->errors});
+    close(f->sql);
+    return NULL;
+}
+
+/* What psql is fed with: the file, or what pg_restore makes of an archive. */
+static int feed_begin(struct feed *f)
+{
+    int ends[2];
+
+    f->in = f->restore->in;
+    if (f->restore->format == SQL)
+        return 0;
+    if (pipe2(ends, O_CLOEXEC) < 0)
+        return refuse("cannot make a pipe: %s", strerror(errno));
+    f->sql = ends[1];
+    if (pthread_create(&f->writer, NULL, write_sql, f) != 0)
+        return refuse("there is no thread to read %s", f->restore->file);
+    f->in = input_open(ends[0], &f->restore->target.stopped);
+    return f->in ? 0 : refuse("there is no memory to read %s", f->restore->file);
 }
 
 static int restore_sql(struct restore *r)
@@ -744,7 +903,7 @@ static int restore_sql(struct restore *r)
 
     if (r->one_transaction)
         argv[n++] = "-1";
-    for (char **word = r->call->rest; word && *word; word++) {
+    for (char **word = r->format == SQL ? r->call->rest : NULL; word && *word; word++) {
         if (n > WORDS_MAX + 12)
             return misuse(r->call, "more than %d words follow --", WORDS_MAX);
         argv[n++] = *word;
@@ -752,6 +911,8 @@ static int restore_sql(struct restore *r)
     argv[n] = NULL;
     if (is_of_pg_dumpall(r))
         f.roles = PQexec(r->admin, "select rolname from pg_roles");
+    if (feed_begin(&f) != 0)
+        return 1;
     if (pipe2(ends, O_CLOEXEC) < 0)
         return refuse("cannot make a pipe: %s", strerror(errno));
     f.fd = ends[1];
@@ -921,6 +1082,8 @@ static int work(void *arg)
         rc = check_tar(r);
     if (rc == 0 && r->format != SQL) /* before anything is made or dropped */
         rc = count_entries(r);
+    if (rc == 0 && r->format != SQL)
+        r->versions = mentions_versions(r);
     if (rc == 0)
         rc = prepare(r);
     if (rc == 0) {
@@ -928,10 +1091,15 @@ static int work(void *arg)
         if (r->progress.shown)
             r->watch = target_connect(&r->target);
         r->filling = r->watch != NULL;
-        rc = r->format == SQL ? restore_sql(r)
-             : r->jobs > 1    ? restore_parallel(r)
-                              : restore_entries(r, NULL);
+        rc = r->format == SQL || r->versions ? restore_sql(r)
+             : r->jobs > 1                   ? restore_parallel(r)
+                                             : restore_entries(r, NULL);
         progress_end(&r->progress);
+        if (rc == 0 && r->left_out)
+            fprintf(stderr,
+                    "calf: %s was dumped from a newer PostgreSQL by an older pg_dump; what it says "
+                    "of pg_attver, which means nothing here, was left out\n",
+                    r->file);
         rc = finish(r, rc != 0 || r->failed || r->target.stopped);
     } else {
         progress_end(&r->progress);

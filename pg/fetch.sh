@@ -143,7 +143,8 @@ download_older() {
         archive=$(awk '$3 ~ /\.orig\.tar\.[a-z0-9]+$/ { print $3; exit }' "$dsc")
         /usr/lib/apt/apt-helper -c "$apt/apt.conf" download-file "$uri/$directory/$archive" "$archive" \
             >>"$log" 2>&1 || { rm -f "$dsc"; continue; }
-        echo "$name: the mirror lists $upstream but does not have it; taking $series.$older"
+        echo "$name: the mirror lists $upstream but does not have it; taking $series.$older;" \
+            "to ask for $upstream again later, remove ${top#"$repo"/}/source"
         return 0
     done
     return 1
