@@ -723,9 +723,9 @@ int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
         return closed_handle(err);
     if (!d && install_find(&in, err) < 0)
         return err->code;
-    run.server = d ? d->server : server_none(&in);
+    run.server = d ? d->server : server_none(&in, err);
     if (!run.server)
-        return fail(err, CALF_SYSTEM, "out of memory"), CALF_SYSTEM;
+        return err->code;
     list = d ? &d->runs : &runs_without;
     pthread_mutex_lock(&lock);
     run.pid = server_run(run.server, argv, fds ? fds : host, err);

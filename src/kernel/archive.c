@@ -13,6 +13,7 @@
 #include <sys/sysmacros.h>
 #define ZSTD_STATIC_LINKING_ONLY /* as the Makefile does: for ZSTD_createDCtx_advanced() */
 #include <zstd.h>
+#include <zstd_errors.h>
 
 #define TAR_BLOCK 512
 #define PAGE 4096UL
@@ -128,11 +129,15 @@ static void reader_free(struct reader *r)
     *r = (struct reader){NULL, NULL};
 }
 
+/* NULL: no memory, and nothing to release. */
 static struct reader *reader_take(void)
 {
     pthread_mutex_lock(&kept.lock);
-    CHECK(kept.reader.zstd || reader_make(&kept.reader));
-    return &kept.reader;
+    if (kept.reader.zstd || reader_make(&kept.reader))
+        return &kept.reader;
+    reader_free(&kept.reader);
+    pthread_mutex_unlock(&kept.lock);
+    return NULL;
 }
 
 static void reader_release(void)
@@ -151,21 +156,31 @@ void archive_rest(void)
     pthread_mutex_unlock(&kept.lock);
 }
 
+/* Why zstd did not do what it shall: `n` is what it returned. */
+static int why_not(size_t n)
+{
+    return ZSTD_getErrorCode(n) == ZSTD_error_memory_allocation ? -ENOMEM : -EBADMSG;
+}
+
 /* `to` has room for raw_size bytes. */
 static int decompress(struct reader *r, const struct frame *f, char *to)
 {
     size_t n = ZSTD_decompressDCtx(r->zstd, to, f->raw_size, archive.data + f->offset, f->size);
 
-    return n == f->raw_size ? 0 : -EBADMSG;
+    return n == f->raw_size ? 0 : why_not(n);
 }
 
 static int read_frame(struct frame *f, char *to)
 {
     int rc = check_frame(f);
+    struct reader *r;
 
     if (rc < 0)
         return rc;
-    rc = decompress(reader_take(), f, to);
+    r = reader_take();
+    if (!r)
+        return -ENOMEM;
+    rc = decompress(r, f, to);
     reader_release();
     return rc;
 }
@@ -251,8 +266,8 @@ static bool find_end(struct archive_entry *e)
     return true;
 }
 
-/* `text` stays: the names are in it. */
-static bool parse_manifest(char *text)
+/* `text` stays: the names are in it.  0, -EBADMSG or -ENOMEM, as all here. */
+static int parse_manifest(char *text)
 {
     size_t lines = 0;
     char *next;
@@ -265,49 +280,52 @@ static bool parse_manifest(char *text)
     archive.nentries = 0;
     archive.frames = calloc(lines + 1, sizeof(*archive.frames));
     archive.entries = calloc(lines + 1, sizeof(*archive.entries));
-    CHECK(archive.frames && archive.entries);
+    if (!archive.frames || !archive.entries)
+        return -ENOMEM;
     for (char *line = text; *line; line = next) {
         char *end = strchr(line, '\n');
 
         if (!end)
-            return false;
+            return -EBADMSG;
         *end = '\0';
         next = end + 1;
         if (strncmp(line, "frame ", 6) == 0 ? !add_frame(line) : !add_entry(line))
-            return false;
+            return -EBADMSG;
     }
     for (size_t i = 0; i < archive.nentries; i++)
         if (!find_end(&archive.entries[i]))
-            return false;
+            return -EBADMSG;
     qsort(archive.entries, archive.nentries, sizeof(*archive.entries), by_name);
-    return true;
+    return 0;
 }
 
-static bool read_manifest(void)
+static int read_manifest(void)
 {
     struct archive_trailer t;
     unsigned long long raw;
     size_t n = sizeof(t);
     char *text;
+    int rc;
 
     if (archive.size < n)
-        return false;
+        return -EBADMSG;
     memcpy(&t, archive.data + archive.size - n, n);
     if (t.magic != ARCHIVE_SKIPPABLE || strncmp(t.name, ARCHIVE_NAME, sizeof(t.name)) != 0 ||
         t.offset > archive.size || t.length > archive.size - t.offset ||
         !has_sum(archive.data + t.offset, t.length, t.sha256))
-        return false;
+        return -EBADMSG;
     raw = ZSTD_getFrameContentSize(archive.data + t.offset, t.length);
     if (raw >= ZSTD_CONTENTSIZE_ERROR || raw < 3 * TAR_BLOCK)
-        return false;
+        return -EBADMSG;
     text = malloc(raw + 1);
-    CHECK(text);
-    if (ZSTD_decompress(text, raw, archive.data + t.offset, t.length) != raw)
-        return free(text), false;
+    if (!text)
+        return -ENOMEM;
+    n = ZSTD_decompress(text, raw, archive.data + t.offset, t.length);
     text[raw] = '\0';
-    if (!parse_manifest(text + TAR_BLOCK))
-        return free(text), false;
-    return true;
+    rc = n == raw ? parse_manifest(text + TAR_BLOCK) : why_not(n);
+    if (rc < 0)
+        free(text);
+    return rc;
 }
 
 int archive_mount(const char *root, const void *data, size_t size, char *err, size_t errsize)
@@ -320,13 +338,13 @@ int archive_mount(const char *root, const void *data, size_t size, char *err, si
         archive.data = data;
         archive.size = size;
         archive.root_len = snprintf(archive.root, sizeof(archive.root), "%s", root);
-        if (archive.root_len < sizeof(archive.root) && read_manifest())
-            archive.mounted = true;
-        else
-            rc = -EBADMSG;
+        rc = archive.root_len < sizeof(archive.root) ? read_manifest() : -EBADMSG;
+        archive.mounted = rc == 0;
     }
     pthread_mutex_unlock(&lock);
-    if (rc < 0)
+    if (rc == -ENOMEM)
+        snprintf(err, errsize, "no memory for the list of PostgreSQL's files");
+    else if (rc < 0)
         snprintf(err, errsize, "the archive of PostgreSQL's files in %s is damaged", root);
     return rc;
 }
@@ -450,6 +468,13 @@ struct job {
     _Atomic int rc;
 };
 
+static int write_at(int fd, const char *from, size_t size, off_t at)
+{
+    ssize_t n = pwrite(fd, from, size, at);
+
+    return n == (ssize_t)size ? 0 : n < 0 ? -errno : -ENOSPC;
+}
+
 /* Streamed, because new pages of a file are cheaper to write() than to touch. */
 static int write_part(struct job *j, unsigned part, struct reader *r)
 {
@@ -472,10 +497,9 @@ static int write_part(struct job *j, unsigned part, struct reader *r)
 
         if (ZSTD_isError(left) || (left == 0 && at + out.pos < end) ||
             (out.pos == 0 && in.pos == in.size))
-            rc = -EBADMSG;
-        else if (first < last && pwrite(j->fd, r->buf + first, last - first,
-                                        before + at + first - begin) != (ssize_t)(last - first))
-            rc = -ENOSPC;
+            rc = why_not(left);
+        else if (first < last)
+            rc = write_at(j->fd, r->buf + first, last - first, before + at + first - begin);
         at += out.pos;
     }
     return rc;
@@ -515,6 +539,7 @@ static int read_file(const struct archive_entry *e, int fd)
     struct job j = {.e = e, .fd = fd};
     pthread_t helpers[HELPERS_MAX];
     unsigned n = 0, most = e->frames > 1 ? processors() : 1;
+    struct reader *r;
     pthread_attr_t attr;
     sigset_t all;
 
@@ -527,10 +552,15 @@ static int read_file(const struct archive_entry *e, int fd)
     while (n + 1 < most && n < HELPERS_MAX && pthread_create(&helpers[n], &attr, help, &j) == 0)
         n++;
     pthread_attr_destroy(&attr);
-    write_parts(&j, reader_take());
+    r = reader_take();
+    if (r)
+        write_parts(&j, r);
+    else
+        j.rc = -ENOMEM;
     while (n > 0)
         pthread_join(helpers[--n], NULL);
-    reader_release();
+    if (r)
+        reader_release();
     return j.rc;
 }
 
@@ -544,14 +574,16 @@ static int copy_kept(const struct archive_entry *e, int fd)
     if (rc < 0)
         return rc;
     r = reader_take();
+    if (!r)
+        return -ENOMEM;
     if (kept.frame != f) {
         unmap(NULL, kept.raw);
-        CHECK((kept.raw = map(NULL, f->raw_size)));
-        rc = decompress(r, f, kept.raw);
+        kept.raw = map(NULL, f->raw_size);
+        rc = kept.raw ? decompress(r, f, kept.raw) : -ENOMEM;
         kept.frame = rc == 0 ? f : NULL;
     }
-    if (rc == 0 && pwrite(fd, kept.raw + e->at, e->size, 0) != (ssize_t)e->size)
-        rc = -ENOSPC;
+    if (rc == 0)
+        rc = write_at(fd, kept.raw + e->at, e->size, 0);
     reader_release();
     return rc;
 }

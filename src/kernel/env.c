@@ -48,7 +48,7 @@ char **env_of(struct proc *p)
 }
 
 /* The strings are copied too, in one piece: `envp` may belong to the program that called exec. */
-void env_init(struct program *g, char **envp)
+int env_init(struct program *g, char **envp)
 {
     size_t n = 0, bytes = 0;
     struct env *e = heap_alloc(g->heap, sizeof(*e));
@@ -56,9 +56,13 @@ void env_init(struct program *g, char **envp)
 
     while (envp && envp[n])
         bytes += strlen(envp[n++]) + 1;
+    if (!e)
+        return -ENOMEM;
     *e = (struct env){.slot = &g->data.environ_, .room = n + 8};
     e->table = heap_alloc(g->heap, (e->room + 1) * sizeof(*e->table));
     text = heap_alloc(g->heap, bytes);
+    if (!e->table || !text)
+        return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
         size_t size = strlen(envp[i]) + 1;
 
@@ -68,6 +72,7 @@ void env_init(struct program *g, char **envp)
     e->table[n] = NULL;
     g->data.environ_ = e->table;
     g->env = e;
+    return 0;
 }
 
 /* The variable is the program's: where libcalf was loaded with RTLD_DEEPBIND its own `environ` is

@@ -47,7 +47,8 @@ struct hostfiles *hostfiles_create(void)
 {
     struct hostfiles *h = calloc(1, sizeof(*h));
 
-    CHECK(h);
+    if (!h)
+        return NULL;
     pthread_mutex_init(&h->lock, NULL);
     for (int i = 0; i < WHOLE_LOCKS; i++)
         pthread_rwlock_init(&h->whole[i], NULL);
@@ -109,7 +110,11 @@ struct file *file_new(enum file_kind kind, int host, int flags)
 {
     struct file *f = calloc(1, sizeof(*f));
 
-    CHECK(f);
+    if (!f) {
+        if (host >= 0)
+            close(host);
+        return NULL;
+    }
     atomic_store(&f->refs, 1);
     pthread_mutex_init(&f->pos_lock, NULL);
     f->kind = kind;
@@ -139,15 +144,16 @@ void file_put(struct file *f)
 
 /* ---- the table ------------------------------------------------------------- */
 
-/* Puts `f` into slot `fd` < FD_LIMIT; fd_lock held. */
-static void set_slot(struct proc *p, int fd, struct file *f, bool cloexec)
+/* Puts `f` into slot `fd` < FD_LIMIT; fd_lock held.  -ENOMEM: `f` is still the caller's. */
+static int set_slot(struct proc *p, int fd, struct file *f, bool cloexec)
 {
     for (int chunk = p->nfds / FD_CHUNK; chunk <= fd / FD_CHUNK; chunk++)
-        if (!p->fds[chunk])
-            CHECK((p->fds[chunk] = calloc(FD_CHUNK, sizeof(struct fdslot))));
+        if (!p->fds[chunk] && !(p->fds[chunk] = calloc(FD_CHUNK, sizeof(struct fdslot))))
+            return -ENOMEM;
     *fd_slot(p, fd) = (struct fdslot){f, cloexec};
     if (fd >= p->nfds)
         p->nfds = fd + 1;
+    return 0;
 }
 
 struct file *fd_get(int fd)
@@ -167,22 +173,24 @@ int fd_host(int fd)
 int fd_install(struct file *f, int lowest, bool cloexec)
 {
     struct proc *p = self();
-    int fd;
+    int fd, rc = -EMFILE;
 
+    if (!f)
+        return -ENOMEM;
     pthread_mutex_lock(&p->fd_lock);
     /* PostgreSQL finds out how many there can be by taking a thousand (count_usable_fds(), fd.c) */
     fd = lowest > p->fd_low ? lowest : p->fd_low;
     while (fd < p->nfds && fd_slot(p, fd)->file)
         fd++;
     if (fd < FD_LIMIT)
-        set_slot(p, fd, f, cloexec);
-    if (lowest <= p->fd_low)
+        rc = set_slot(p, fd, f, cloexec);
+    if (rc == 0 && lowest <= p->fd_low)
         p->fd_low = fd;
     pthread_mutex_unlock(&p->fd_lock);
-    if (fd < FD_LIMIT)
+    if (rc == 0)
         return fd;
     file_put(f);
-    return -EMFILE;
+    return rc;
 }
 
 int fd_adopt(enum file_kind kind, int host, int flags)
@@ -208,17 +216,19 @@ static struct file *fd_take(struct proc *p, int fd)
     return f;
 }
 
-void fds_inherit(struct proc *child, struct proc *parent)
+int fds_inherit(struct proc *child, struct proc *parent)
 {
+    int rc = 0;
+
     pthread_mutex_lock(&parent->fd_lock);
-    for (int i = 0; i < parent->nfds; i++) {
+    for (int i = 0; rc == 0 && i < parent->nfds; i++) {
         struct fdslot *slot = fd_slot(parent, i);
 
-        if (!slot->file)
-            continue;
-        set_slot(child, i, file_ref(slot->file), slot->cloexec);
+        if (slot->file && (rc = set_slot(child, i, slot->file, slot->cloexec)) == 0)
+            file_ref(slot->file);
     }
     pthread_mutex_unlock(&parent->fd_lock);
+    return rc;
 }
 
 void fds_close_exec(struct proc *p)
@@ -239,13 +249,18 @@ void fds_close_all(struct proc *p)
     }
 }
 
-void fd_put_host(struct proc *p, int at, int host)
+int fd_put_host(struct proc *p, int at, int host)
 {
-    int copy = fcntl(host, F_DUPFD_CLOEXEC, 3);
+    int copy = fcntl(host, F_DUPFD_CLOEXEC, 3), rc;
+    struct file *f;
 
-    if (copy < 0) /* the host has no such descriptor: neither has the process */
-        return;
-    set_slot(p, at, file_new(FILE_HOST, copy, fcntl(copy, F_GETFL)), false);
+    if (copy < 0) /* if the host has no such descriptor, neither has the process */
+        return errno == EBADF ? 0 : -errno;
+    f = file_new(FILE_HOST, copy, fcntl(copy, F_GETFL));
+    rc = f ? set_slot(p, at, f, false) : -ENOMEM;
+    if (rc < 0)
+        file_put(f);
+    return rc;
 }
 
 /* ---- opening and closing ---------------------------------------------------- */
@@ -289,10 +304,14 @@ int sys_open(const char *path, int flags, mode_t mode)
     if (flags & O_APPEND || flags & O_PATH || fstat(host, &st) < 0 || !S_ISREG(st.st_mode))
         return fd_adopt(FILE_HOST, host, flags);
     f = file_new(FILE_REGULAR, host, flags);
-    f->shared = share(k->hostfiles, host, flags, &st);
-    f->files = k->hostfiles;
-    CHECK(f->shared);
-    f->host = f->shared->fd;
+    if (f && !(f->shared = share(k->hostfiles, host, flags, &st))) {
+        file_put(f);
+        f = NULL;
+    }
+    if (f) {
+        f->files = k->hostfiles;
+        f->host = f->shared->fd;
+    }
     return fd_install(f, 0, (flags & O_CLOEXEC) != 0);
 }
 
@@ -317,6 +336,7 @@ int sys_dup3(int fd, int to, int flags)
 {
     struct proc *p = self();
     struct file *f = fd_get(fd);
+    int rc;
 
     if (!f || to < 0 || to >= FD_LIMIT)
         return -EBADF;
@@ -325,9 +345,12 @@ int sys_dup3(int fd, int to, int flags)
     file_ref(f);
     file_put(fd_take(p, to));
     pthread_mutex_lock(&p->fd_lock);
-    set_slot(p, to, f, (flags & O_CLOEXEC) != 0);
+    rc = set_slot(p, to, f, (flags & O_CLOEXEC) != 0); /* fails only where nothing was open */
     pthread_mutex_unlock(&p->fd_lock);
-    return to;
+    if (rc == 0)
+        return to;
+    file_put(f);
+    return rc;
 }
 
 int sys_dup2(int fd, int to)
@@ -383,7 +406,7 @@ int sys_pipe2(int fds[2], int flags)
         sys_close(fds[0]);
     if (fds[1] >= 0)
         sys_close(fds[1]);
-    return -EMFILE;
+    return fds[0] < 0 ? fds[0] : fds[1];
 }
 
 int sys_pipe(int fds[2])

@@ -194,7 +194,7 @@ struct proc {
     _Atomic int carrier_tid; /* the carrier's own thread id; futex until it is known */
     _Atomic int tid;         /* host thread that runs this process now; target of kicks */
     _Atomic int go;          /* futex: 1 when exec has a program for the parked carrier, 2: leave */
-    void *carrier_sp;        /* where the carrier's own stack was left */
+    void *carrier_sp;        /* where the carrier's own stack was left; NULL: it is there */
     struct program *prog, *next_prog; /* next_prog: set by exec, taken by the carrier */
 
     /* fork window (proc.c): the child runs on the parent's stack until exec or exit */
@@ -306,8 +306,10 @@ int signal_post(struct proc *p, int sig);   /* from any thread; kernel.lock may 
 void epoll_set_free(struct epoll_set *set); /* poll.c */
 ssize_t signalfd_read(struct file *f, void *buf, size_t size);
 void carrier_sigmask(sigset_t *set);
-void set_secondary(void);  /* this thread was made by pthread_create */
-void *carrier_stack(void); /* free room on the stack of the thread that carries us (proc.c) */
+void set_secondary(void); /* this thread was made by pthread_create */
+/* Free room on the stack of the thread that carries us, NULL: a process has not left it (proc.c).
+ */
+void *carrier_stack(void);
 _Noreturn void context_jump(void *env, int value);
 _Noreturn void sys_abort(void);
 void kick(struct proc *p);
@@ -333,7 +335,7 @@ void futex_wake(void *word, int n);
 
 /* ---- timer.c ------------------------------------------------------------- */
 int64_t now_ns(void);
-void timekeeper_start(struct kernel *k);
+int timekeeper_start(struct kernel *k);
 void timekeeper_stop(struct kernel *k);
 void timekeeper_nudge(struct kernel *k);
 
@@ -356,22 +358,23 @@ static inline void wait_ends(struct proc *p)
 }
 
 /* ---- fd.c ---------------------------------------------------------------- */
-struct file *file_new(enum file_kind kind, int host, int flags); /* owns `host` */
+struct file *file_new(enum file_kind kind, int host, int flags); /* owns `host`; NULL: no memory */
 struct file *file_ref(struct file *f);
 void file_put(struct file *f); /* NULL allowed */
 struct file *fd_get(int fd);   /* NULL: not open; borrowed until the process closes fd */
 int fd_host(int fd);           /* host descriptor or -EBADF, borrowed likewise */
-int fd_install(struct file *f, int lowest, bool cloexec); /* takes the reference, also on failure */
+/* Takes the reference, also on failure; NULL: -ENOMEM. */
+int fd_install(struct file *f, int lowest, bool cloexec);
 int fd_adopt(enum file_kind kind, int host,
              int flags); /* file_new + fd_install; host < 0: -errno */
 static inline struct fdslot *fd_slot(struct proc *p, int fd) /* 0 <= fd < nfds */
 {
     return &p->fds[fd / FD_CHUNK][fd % FD_CHUNK];
 }
-void fds_inherit(struct proc *child, struct proc *parent);
+int fds_inherit(struct proc *child, struct proc *parent);
 void fds_close_exec(struct proc *p);
 void fds_close_all(struct proc *p);
-void fd_put_host(struct proc *p, int at, int host); /* dups `host` */
+int fd_put_host(struct proc *p, int at, int host); /* dups `host` */
 int sys_close(int fd);
 int sys_dup2(int fd, int to);
 int sys_pipe2(int fds[2], int flags);
@@ -439,8 +442,8 @@ int sys_fclose(struct cfile *f);
 /* `addr` holds the program's own copy of libc's variable `name` from now on. */
 void misc_set_var(struct program *g, const char *name, void *addr);
 void env_set_slot(struct program *g, char ***slot);
-void env_init(struct program *g,
-              char **envp); /* data.environ_ becomes a table of the process's own */
+/* data.environ_ becomes a table of the process's own.  0 or -ENOMEM. */
+int env_init(struct program *g, char **envp);
 char **env_of(struct proc *p);
 char **host_environ(void);
 struct misc *misc_create(void);
@@ -476,10 +479,10 @@ struct spawn {
     bool shows_host_pid; /* the postmaster: its pid is the host's */
 };
 pid_t kernel_spawn(struct kernel *k, const struct spawn *s);
-struct kernel *kernel_create(const char *image_dir, const char *lib_dir);
+struct kernel *kernel_create(const char *image_dir, const char *lib_dir); /* NULL and errno */
 /* Names below the directory `at` that lead nowhere are looked for in `dir` (both absolute), after
- * earlier binds.  Before the first spawn. */
-void kernel_bind(struct kernel *k, const char *at, const char *dir);
+ * earlier binds.  Before the first spawn.  0 or -ENOMEM. */
+int kernel_bind(struct kernel *k, const char *at, const char *dir);
 int kernel_wait(struct kernel *k, pid_t pid); /* wait status of a spawned program; blocks */
 bool kernel_is_zombie(struct kernel *k, pid_t pid);
 int kernel_kill(struct kernel *k, pid_t pid, int sig);
@@ -514,7 +517,7 @@ void heap_set_threaded(struct heap *h);
 /* ---- shm.c --------------------------------------------------------------- */
 struct shm_table *shm_create(void);
 void shm_destroy(struct shm_table *t);
-void shm_inherit(struct proc *child, struct proc *parent);
+int shm_inherit(struct proc *child, struct proc *parent);
 void shm_exit(struct proc *p);
 void mappings_release(struct program *g);
 
@@ -525,9 +528,10 @@ bool program_is_current(const struct program *g);
 void modules_release(struct program *g);
 void program_init(struct program *g);
 bool program_has_text(struct program *g, uintptr_t pc);
-void program_set_trap(struct program *g, bool set);
+int program_set_trap(struct program *g, bool set);
 void *library_symbol(const char *name); /* of a library that an image has brought into the host */
-void *host_library(const char *name);   /* its handle, or NULL: dlerror() says why */
+void *host_library(const char *name);   /* its handle, or NULL and errno */
+const char *host_library_error(void);   /* why, once */
 bool host_library_is_loaded(const char *name);
 /* 1: found, 0: unknown */
 int calls_resolve(struct program *g, const char *name, void *copy, void **addr, bool *per_process);
@@ -539,11 +543,12 @@ bool calls_library_is_inside(const char *soname);
 bool lazy_library(const char *soname);
 /* The lazy library, named by the instance, that `name` would be found in; or NULL. */
 const char *lazy_home(const struct instance *in, const char *name);
-void *lazy_function(const char *library, const char *name); /* NULL: no more room */
-/* `copy` gets the value of the library's variable when the library comes. */
-void lazy_object(struct instance *in, const char *library, const char *name, void *copy,
+void *lazy_function(const char *library, const char *name); /* NULL: no room or memory */
+/* `copy` gets the value of the library's variable when the library comes.  False: no memory. */
+bool lazy_object(struct instance *in, const char *library, const char *name, void *copy,
                  size_t size);
-void lazy_objects(const struct instance *relocated); /* do so; NULL: the rest may have changed */
+/* Does so; NULL: the rest may have changed.  0 or -errno. */
+int lazy_objects(const struct instance *relocated);
 void lazy_forget(const struct instance *in);
 
 #endif

@@ -88,11 +88,18 @@ void *lazy_function(const char *library, const char *name)
     if (i < LAZY_STUBS)
         stub = lazy_stubs + i * STUB_SIZE;
     if (i == nfunctions && stub) {
-        functions[i].name = strdup(name);
-        functions[i].library = strdup(library);
-        CHECK(functions[i].name && functions[i].library);
-        lazy_targets[i] = stub + STUB_FIND;
-        nfunctions++;
+        char *n = strdup(name), *l = strdup(library);
+
+        if (n && l) {
+            functions[i].name = n;
+            functions[i].library = l;
+            lazy_targets[i] = stub + STUB_FIND;
+            nfunctions++;
+        } else {
+            free(n);
+            free(l);
+            stub = NULL;
+        }
     }
     pthread_mutex_unlock(&lock);
     return stub;
@@ -115,7 +122,7 @@ static _Noreturn void give_up(const char *library, const char *name, const char 
  */
 void *lazy_find(unsigned at)
 {
-    int saved = errno;
+    int saved = errno, rc;
     const char *library, *name;
     void *handle, *addr;
 
@@ -125,8 +132,9 @@ void *lazy_find(unsigned at)
     pthread_mutex_unlock(&lock);
     handle = host_library(library);
     if (!handle || !(addr = dlsym(handle, name)))
-        give_up(library, name, dlerror());
-    lazy_objects(NULL);
+        give_up(library, name, host_library_error());
+    if ((rc = lazy_objects(NULL)) < 0)
+        give_up(library, name, strerror(-rc));
     lazy_targets[at] = addr;
     errno = saved;
     return addr;
@@ -143,22 +151,31 @@ static struct object {
     char *name, *library;
 } * objects;
 
-void lazy_object(struct instance *in, const char *library, const char *name, void *copy,
+bool lazy_object(struct instance *in, const char *library, const char *name, void *copy,
                  size_t size)
 {
     struct object *o;
+    char *n, *l;
 
     pthread_mutex_lock(&lock);
     for (o = objects; o && o->copy != copy; o = o->next)
         ;
     if (!o) { /* else of an earlier run of the same program */
         o = malloc(sizeof(*o));
-        CHECK(o);
-        *o = (struct object){objects, in, copy, size, false, strdup(name), strdup(library)};
-        CHECK(o->name && o->library);
-        objects = o;
+        n = strdup(name);
+        l = strdup(library);
+        if (o && n && l) {
+            *o = (struct object){objects, in, copy, size, false, n, l};
+            objects = o;
+        } else {
+            free(o);
+            free(n);
+            free(l);
+            o = NULL;
+        }
     }
     pthread_mutex_unlock(&lock);
+    return o != NULL;
 }
 
 static bool all_zero(const char *p, size_t size)
@@ -167,8 +184,10 @@ static bool all_zero(const char *p, size_t size)
 }
 
 /* What is not zero has its value: a fork may have put back what was there before it came. */
-void lazy_objects(const struct instance *relocated)
+int lazy_objects(const struct instance *relocated)
 {
+    int rc = 0;
+
     pthread_mutex_lock(&lock);
     for (struct object *o = objects; o; o = o->next) {
         void *from = NULL;
@@ -177,10 +196,11 @@ void lazy_objects(const struct instance *relocated)
             o->ready = true;
         if (o->ready && all_zero(o->copy, o->size) && host_library_is_loaded(o->library))
             from = dlsym(host_library(o->library), o->name);
-        if (from)
-            CHECK(instance_write(o->in, o->copy, from, o->size) == 0);
+        if (from && rc == 0)
+            rc = instance_write(o->in, o->copy, from, o->size);
     }
     pthread_mutex_unlock(&lock);
+    return rc;
 }
 
 void lazy_forget(const struct instance *in)

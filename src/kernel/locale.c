@@ -66,7 +66,10 @@ struct localeset *localeset_create(void)
         return NULL;
     l->own = newlocale(LC_ALL_MASK, "C", NULL); /* glibc's static one: cannot fail */
     for (size_t i = 0; i < NCATEGORIES; i++)
-        l->names[i] = strdup("C");
+        if (!(l->names[i] = strdup("C"))) {
+            localeset_destroy(l);
+            return NULL;
+        }
     return l;
 }
 

@@ -81,10 +81,16 @@ static int image_get(const char *path, struct image **out, char *err, size_t err
         rc = packed ? fd : -errno;
         goto out;
     }
+    e = malloc(sizeof(*e));
+    if (!e) {
+        close(fd);
+        rc = -ENOMEM;
+        goto out;
+    }
     rc = image_open(fd, path, out, err, errsize);
-    if (rc == 0) {
-        e = malloc(sizeof(*e));
-        CHECK(e);
+    if (rc < 0) {
+        free(e);
+    } else {
         *e = (struct image_entry){images, *out, st.st_dev, st.st_ino, st.st_mtim};
         images = e;
     }
@@ -100,23 +106,33 @@ out:
 void *host_library(const char *name)
 {
     struct host_library *l;
+    void *handle;
 
     pthread_mutex_lock(&images_lock);
     for (l = host_libraries; l && strcmp(l->name, name) != 0; l = l->next)
         ;
-    if (!l) {
-        void *handle = dlopen(name, RTLD_NOW | RTLD_LOCAL);
+    handle = l ? l->handle : NULL;
+    if (!l && (l = calloc(1, sizeof(*l))) && (l->name = strdup(name)) &&
+        (handle = dlopen(name, RTLD_NOW | RTLD_LOCAL))) {
+        l->handle = handle;
+        l->next = host_libraries;
+        host_libraries = l;
+    } else if (!handle && l) {
+        int saved = errno;
 
-        if (handle) {
-            l = malloc(sizeof(*l));
-            CHECK(l && (l->name = strdup(name)));
-            l->handle = handle;
-            l->next = host_libraries;
-            host_libraries = l;
-        }
+        free(l->name);
+        free(l);
+        errno = saved;
     }
     pthread_mutex_unlock(&images_lock);
-    return l ? l->handle : NULL;
+    return handle;
+}
+
+const char *host_library_error(void)
+{
+    const char *text = dlerror();
+
+    return text ? text : strerror(ENOMEM);
 }
 
 bool host_library_is_loaded(const char *name)
@@ -184,11 +200,9 @@ static void *in_lazy_library(struct program *g, struct instance *in, const char 
         library = lazy_home(g->main, name);
     if (!library)
         return NULL;
-    if (copy) {
-        lazy_object(in, library, name, copy, wanted->size);
+    if (copy && lazy_object(in, library, name, copy, wanted->size))
         return copy;
-    }
-    stub = wanted->function ? lazy_function(library, name) : NULL;
+    stub = wanted->function && !copy ? lazy_function(library, name) : NULL;
     return stub ? stub : host_library(library) ? dlsym(host_library(library), name) : NULL;
 }
 
@@ -273,9 +287,12 @@ static int load_needed(struct proc *p, struct program *g, struct instance *in, c
         if (lazy_library(name))
             continue;
         if (!calls_library_is_inside(name)) {
+            errno = 0;
             if (!host_library(name)) {
-                snprintf(err, errsize, "%s needs %s: %s", in->image->path, name, dlerror());
-                return -ENOENT;
+                rc = errno == ENOMEM || errno == EMFILE || errno == ENFILE ? -errno : -ENOENT;
+                snprintf(err, errsize, "%s needs %s: %s", in->image->path, name,
+                         host_library_error());
+                return rc;
             }
             continue;
         }
@@ -314,6 +331,10 @@ static int load(struct proc *p, struct program *g, const char *path, bool main,
         snprintf(err, errsize, "%s: more than %d modules in one process", path, MAX_INSTANCES);
         return -ENOMEM;
     }
+    if (!host_library("libc.so.6")) { /* what is not in it is looked for elsewhere: symbols */
+        snprintf(err, errsize, "%s: %s", path, host_library_error());
+        return -ENOMEM;
+    }
     rc = instance_map(im, &in, err, errsize);
     if (rc < 0)
         return rc;
@@ -331,6 +352,8 @@ static int load(struct proc *p, struct program *g, const char *path, bool main,
     rc = load_needed(p, g, in, err, errsize);
     if (rc == 0)
         rc = instance_relocate(in, resolve, g, err, errsize);
+    if (rc == 0 && (rc = lazy_objects(in)) < 0)
+        snprintf(err, errsize, "%s: %s", path, strerror(-rc));
     if (rc < 0) { /* with what it had pulled in */
         int n = g->ninstances;
 
@@ -339,7 +362,6 @@ static int load(struct proc *p, struct program *g, const char *path, bool main,
             unmap(g->list[n]);
         return rc;
     }
-    lazy_objects(in);
     announce_frames(in, "__register_frame");
     *out = in;
     return 0;
@@ -353,13 +375,14 @@ static void construct(struct instance *in, int argc, char **argv, char **envp)
         in->init_array[i](argc, argv, envp);
 }
 
-/* What a run begins with and its end throws away. */
-static void program_resources(struct program *g)
+/* What a run begins with and its end throws away.  0 or -ENOMEM. */
+static int program_resources(struct program *g)
 {
     g->heap = heap_create();
     g->stdio = stdio_create();
     g->misc = misc_create();
-    env_init(g, g->envp);
+    if (!g->heap || !g->stdio || !g->misc || env_init(g, g->envp) < 0)
+        return -ENOMEM;
     g->data = (struct procdata){.optind_ = 1,
                                 .opterr_ = 1,
                                 .optopt_ = '?',
@@ -370,14 +393,16 @@ static void program_resources(struct program *g)
                                 .progname_full_ = g->argc ? g->argv[0] : g->exe};
     g->data.progname_ = strrchr(g->data.progname_full_, '/');
     g->data.progname_ = g->data.progname_ ? g->data.progname_ + 1 : g->data.progname_full_;
+    return 0;
 }
 
 /* A program that was used before only needs its data as at first. */
 int program_load(struct proc *p, struct program *g, char *err, size_t errsize)
 {
-    int rc = 0;
+    int rc = program_resources(g);
 
-    program_resources(g);
+    if (rc < 0)
+        return rc;
     if (!g->main) {
         rc = load(p, g, g->exe, true, &g->main, err, errsize);
         g->nown = g->ninstances;
@@ -385,8 +410,7 @@ int program_load(struct proc *p, struct program *g, char *err, size_t errsize)
     }
     for (int i = 0; i < g->nown && rc == 0; i++)
         rc = instance_reset(g->list[i], resolve, g, err, errsize);
-    lazy_objects(NULL);
-    return rc;
+    return rc < 0 ? rc : lazy_objects(NULL);
 }
 
 /* Unmaps the instances from `first` on. */
@@ -438,15 +462,19 @@ bool program_has_text(struct program *g, uintptr_t pc)
 
 /*
  * Stop the program where the host's code returns to it: the first instruction faults (signal.c).
- * Called by signal handlers of the carrier.
+ * Called by signal handlers of the carrier.  0 or -errno.
  */
-void program_set_trap(struct program *g, bool set)
+int program_set_trap(struct program *g, bool set)
 {
-    int n = g->ninstances;
+    int n = g->ninstances, rc = 0;
 
-    g->trapped = set;
-    for (int i = 0; i < n; i++)
-        CHECK(instance_set_executable(g->list[i], !set) == 0);
+    for (int i = 0; i < n && rc == 0; i++) {
+        rc = instance_set_executable(g->list[i], !set);
+        g->trapped = g->trapped || set; /* also where it is only a part */
+    }
+    if (rc == 0)
+        g->trapped = set;
+    return rc;
 }
 
 /* ---- dlopen --------------------------------------------------------------------------------- */
@@ -457,16 +485,27 @@ static void set_error(struct program *g, const char *text)
     g->dlerror_set = true;
 }
 
-static struct module *add_module(struct program *g, struct instance *in, const char *path)
+/* The module at `path`, which is loaded unless it is the program itself.  NULL and err. */
+static struct module *add_module(struct proc *p, const char *path, bool main, char *err,
+                                 size_t errsize)
 {
+    struct program *g = p->prog;
     struct module *m = calloc(1, sizeof(*m));
 
-    CHECK(m && (m->path = strdup(path)));
-    m->in = in;
-    m->refs = 1;
-    m->next = g->modules;
-    g->modules = m;
-    return m;
+    if (m && (m->path = strdup(path))) {
+        m->in = g->main;
+        m->refs = 1;
+        if (main || load(p, g, path, false, &m->in, err, errsize) == 0) {
+            m->next = g->modules;
+            g->modules = m;
+            return m;
+        }
+    } else {
+        snprintf(err, errsize, "%.400s: %s", path, strerror(ENOMEM));
+    }
+    free(m ? m->path : NULL);
+    free(m);
+    return NULL;
 }
 
 void *sys_dlopen(const char *path, int flags)
@@ -474,7 +513,6 @@ void *sys_dlopen(const char *path, int flags)
     struct proc *p = gate_enter();
     struct program *g = p->prog;
     char abs[PATH_MAX * 2], err[512], real[PATH_MAX];
-    struct instance *in;
     struct module *m = NULL;
     int before = g->ninstances, rc;
 
@@ -489,12 +527,8 @@ void *sys_dlopen(const char *path, int flags)
         snprintf(err, sizeof(err), "%.400s: cannot open shared object file: %s", path ? path : abs,
                  strerror(-rc));
         set_error(g, err);
-    } else if (!path) {
-        m = add_module(g, g->main, real);
-    } else if (load(p, g, real, false, &in, err, sizeof(err)) < 0) {
+    } else if (!(m = add_module(p, real, !path, err, sizeof(err)))) {
         set_error(g, err);
-    } else {
-        m = add_module(g, in, real);
     }
     gate_leave(p);
     if (m && m->refs == 1 && path)
@@ -577,7 +611,12 @@ void *sys___tls_get_addr(struct tls_index *ti)
         size_t align = in->tls_align < sizeof(void *) ? sizeof(void *) : in->tls_align;
         void *mem;
 
-        CHECK(posix_memalign(&mem, align, in->tls_size) == 0);
+        if (posix_memalign(&mem, align, in->tls_size) != 0) { /* there is nobody to tell */
+            static const char text[] = "calf: no memory for thread-local variables\n";
+
+            sys_write(2, text, sizeof(text) - 1);
+            sys_abort();
+        }
         memset(mem, 0, in->tls_size);
         memcpy(mem, in->tls_init, in->tls_filesz);
         g->tls[at] = mem;

@@ -20,7 +20,8 @@ static struct cwd *cwd_open_at(int dir, const char *path)
 {
     struct cwd *c = calloc(1, sizeof(*c));
 
-    CHECK(c);
+    if (!c)
+        return NULL;
     c->fd = openat(dir, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
     if (c->fd < 0) {
         int saved = errno;
@@ -43,9 +44,21 @@ static struct cwd *cwd_open_inside(const struct archive_entry *e)
     char path[PATH_MAX];
     struct cwd *c = calloc(1, sizeof(*c));
 
+    if (!c)
+        return NULL;
     archive_path(e, path);
-    CHECK(c && (c->inside = strdup(path)));
+    c->inside = strdup(path);
     c->fd = open("/dev/null", O_PATH | O_CLOEXEC); /* what is relative to it: ENOTDIR */
+    if (!c->inside || c->fd < 0) {
+        int saved = c->inside ? errno : ENOMEM;
+
+        if (c->fd >= 0)
+            close(c->fd);
+        free(c->inside);
+        free(c);
+        errno = saved;
+        return NULL;
+    }
     atomic_store(&c->refs, 1);
     return c;
 }
@@ -109,15 +122,19 @@ struct bind {
     char *at, *dir;
 };
 
-void kernel_bind(struct kernel *k, const char *at, const char *dir)
+int kernel_bind(struct kernel *k, const char *at, const char *dir)
 {
     struct bind *b = calloc(1, sizeof(*b)), **last = &k->binds;
 
-    CHECK(b && (b->at = strdup(at)) && (b->dir = strdup(dir)));
-    b->len = strlen(at);
+    if (!b)
+        return -ENOMEM;
     while (*last)
         last = &(*last)->next;
-    *last = b;
+    *last = b; /* binds_free() takes it in any case */
+    b->len = strlen(at);
+    b->at = strdup(at);
+    b->dir = strdup(dir);
+    return b->at && b->dir ? 0 : -ENOMEM;
 }
 
 void binds_free(struct kernel *k)
@@ -178,19 +195,22 @@ static bool missed_before(const char *path)
 char *path_missed(void)
 {
     const struct bind *missed = self()->missed;
-    char *text;
+    char *text = NULL;
     size_t size;
     FILE *f;
 
     if (!missed)
         return NULL;
     f = open_memstream(&text, &size);
-    CHECK(f);
+    if (!f)
+        return NULL;
     for (const struct bind *b = missed; b; b = b->next)
         if (strcmp(b->at, missed->at) == 0)
             fprintf(f, "%s%s", b == missed ? "" : ", ", b->dir);
-    CHECK(fclose(f) == 0);
-    return text;
+    if (fclose(f) == 0)
+        return text;
+    free(text);
+    return NULL;
 }
 
 int path_locate(const char *path, struct place *out)
@@ -515,8 +535,12 @@ struct dir *sys_opendir(const char *path)
     struct place at;
     int rc = path_locate(path, &at), fd = -1;
 
-    CHECK(d && (d->path = strdup(path)));
+    if (!d)
+        return NULL;
     d->entry = at.entry;
+    d->path = strdup(path);
+    if (!d->path)
+        rc = -ENOMEM;
     if (rc == 0 && d->entry && !S_ISDIR(d->entry->mode))
         rc = -ENOTDIR;
     if (rc == 0 && !d->entry) {

@@ -46,17 +46,24 @@ void epoll_set_free(struct epoll_set *set)
 static int host_set(struct file *f)
 {
     struct epoll_set *set = f->epoll;
-    int rc;
+    int rc = 0;
 
     if (f->host >= 0)
         return f->host;
     pthread_mutex_lock(&set->lock);
     if (f->host < 0) {
-        f->host = epoll_create1(EPOLL_CLOEXEC);
-        if (f->host >= 0 && set->pipe.file && fd_get(set->pipe.fd) == set->pipe.file)
-            epoll_ctl(f->host, EPOLL_CTL_ADD, set->pipe.file->host, &set->pipe.event);
+        int host = epoll_create1(EPOLL_CLOEXEC);
+
+        rc = host < 0 ? -errno : 0;
+        if (rc == 0 && set->pipe.file && fd_get(set->pipe.fd) == set->pipe.file &&
+            epoll_ctl(host, EPOLL_CTL_ADD, set->pipe.file->host, &set->pipe.event) < 0) {
+            rc = -errno;
+            close(host);
+        }
+        if (rc == 0)
+            f->host = host;
     }
-    rc = f->host < 0 ? -errno : f->host;
+    rc = rc < 0 ? rc : f->host;
     pthread_mutex_unlock(&set->lock);
     return rc;
 }
@@ -71,12 +78,13 @@ static int wait_in_host(struct pollfd *fds, struct file **files, int n, int64_t 
     struct proc *p = self();
     int64_t deadline = timeout_ns > 0 ? now_ns() + timeout_ns : 0;
     uint64_t wanted = 0;
+    int rc;
 
     for (int i = 0; i < n; i++) {
         bool is_signal = files[i] && files[i]->kind == FILE_SIGNALFD;
 
-        if (files[i] && files[i]->kind == FILE_EPOLL)
-            host_set(files[i]);
+        if (files[i] && files[i]->kind == FILE_EPOLL && (rc = host_set(files[i])) < 0)
+            return rc;
         fds[i].fd = !files[i] || is_signal ? -1 : files[i]->host;
         fds[i].revents = 0;
         if (is_signal && fds[i].events & POLLIN)
@@ -86,7 +94,7 @@ static int wait_in_host(struct pollfd *fds, struct file **files, int n, int64_t 
         bool now = timeout_ns == 0 || atomic_load(&p->pending) & wanted;
         int64_t left = now ? 0 : deadline ? deadline - now_ns() : -1;
         struct timespec ts = {left > 0 ? left / 1000000000 : 0, left > 0 ? left % 1000000000 : 0};
-        int rc, signals = 0;
+        int signals = 0;
 
         if (p->forked_from && !now && n > 0 && poll(fds, n, 0) == 0)
             fork_window_refuse_wait(p);
@@ -145,7 +153,11 @@ int sys_ppoll(struct pollfd *fds, nfds_t n, const struct timespec *timeout, cons
     if (n > FEW) {
         host = malloc(n * sizeof(*host));
         files = malloc(n * sizeof(*files));
-        CHECK(host && files);
+        if (!host || !files) {
+            free(host);
+            free(files);
+            return -ENOMEM;
+        }
     }
     for (nfds_t i = 0; i < n; i++) {
         host[i].events = fds[i].events;
@@ -237,7 +249,10 @@ int sys_epoll_create1(int flags)
 {
     struct file *f = file_new(FILE_EPOLL, -1, flags & EPOLL_CLOEXEC ? O_CLOEXEC : 0);
 
-    CHECK((f->epoll = calloc(1, sizeof(*f->epoll))));
+    if (!f || !(f->epoll = calloc(1, sizeof(*f->epoll)))) {
+        file_put(f);
+        return -ENOMEM;
+    }
     pthread_mutex_init(&f->epoll->lock, NULL);
     return fd_install(f, 0, (flags & EPOLL_CLOEXEC) != 0);
 }
@@ -402,7 +417,8 @@ int sys_signalfd(int fd, const sigset_t *mask, int flags)
         return fd;
     }
     f = file_new(FILE_SIGNALFD, -1, flags & SFD_NONBLOCK ? O_NONBLOCK : 0);
-    f->sigmask = set;
+    if (f)
+        f->sigmask = set;
     return fd_install(f, 0, (flags & SFD_CLOEXEC) != 0);
 }
 

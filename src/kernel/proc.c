@@ -25,6 +25,7 @@
 #include <sys/wait.h>
 
 #define CARRIER_STACK (256UL << 10)
+#define LOAD_BELOW (16UL << 10) /* of run()'s frame, for fault_die() and not_loaded() */
 #define FAULT_STACK (32UL << 10)
 #define IDLE_PROGRAMS 4         /* kept for reuse by a kernel, until it is quiet (rest.c) */
 #define IDLE_STACK (64UL << 10) /* of their stacks */
@@ -94,7 +95,7 @@ void *carrier_stack(void)
 
     while (p->forked_from)
         p = p->forked_from;
-    return (char *)p->carrier_sp - 4096;
+    return p->carrier_sp ? (char *)p->carrier_sp - 4096 : NULL;
 }
 
 /* Gives everything back but the entry in the table. */
@@ -156,16 +157,16 @@ static void exitfns_free(struct exitfn *e)
     }
 }
 
-static struct exitfn *exitfns_copy(const struct exitfn *e)
+/* 0 or -ENOMEM, and what was copied. */
+static int exitfns_copy(const struct exitfn *e, struct exitfn **at)
 {
-    struct exitfn *first = NULL, **at = &first;
-
     for (; e; e = e->next, at = &(*at)->next) {
-        CHECK((*at = malloc(sizeof(*e))));
+        if (!(*at = malloc(sizeof(*e))))
+            return -ENOMEM;
         **at = *e;
         (*at)->next = NULL;
     }
-    return first;
+    return 0;
 }
 
 /* memcpy() that writes no zeros where there are some: what was never touched stays so. */
@@ -257,8 +258,10 @@ static void program_retire(struct kernel *k, struct program *g)
 {
     int n = 0;
 
-    if (g->trapped)
-        program_set_trap(g, false);
+    if (g->trapped && program_set_trap(g, false) < 0) {
+        program_free(g);
+        return;
+    }
     program_clean(g);
     program_unload(g, g->nown);
     madvise(g->stack, STACK_SIZE - IDLE_STACK, MADV_DONTNEED);
@@ -300,7 +303,7 @@ bool programs_expire(struct kernel *k)
     return others;
 }
 
-/* A program for the image at `path`: an idle one, or an empty one. */
+/* A program for the image at `path`: an idle one, or an empty one.  NULL: no memory. */
 static struct program *program_new(struct kernel *k, const char *path)
 {
     struct program *g, **at;
@@ -316,7 +319,10 @@ static struct program *program_new(struct kernel *k, const char *path)
         return g;
     program_free(g);
     g = calloc(1, sizeof(*g));
-    CHECK(g && (g->exe = strdup(path)));
+    if (g && !(g->exe = strdup(path))) {
+        free(g);
+        g = NULL;
+    }
     return g;
 }
 
@@ -329,34 +335,79 @@ static void enter_program(void *arg)
     context_enter(g->start, g->main->base + g->main->image->ehdr.e_entry);
 }
 
-/* Runs programs until the process ends. */
-static void run(struct proc *p)
+struct loading {
+    struct proc *proc;
+    int rc; /* 1: not done */
+    char err[1024];
+};
+
+/* Below what run() needs of the carrier's stack, so that a fault here has where to end. */
+static void load_program(void *arg)
+{
+    struct loading *l = arg;
+    struct proc *p = l->proc;
+
+    localeset_destroy(p->localeset);
+    p->localeset = localeset_create();
+    p->locale = NULL;
+    l->rc = -ENOMEM;
+    if (p->localeset) {
+        locale_attach(p);
+        l->rc = 1;
+        l->rc = program_load(p, p->prog, l->err, sizeof(l->err));
+    }
+    context_return(p->carrier_sp);
+}
+
+static bool is_shortage(int rc)
+{
+    return rc == -ENOMEM || rc == -EAGAIN || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC;
+}
+
+/*
+ * The end of a process whose program could not be loaded.  Where something was short it is 1, by
+ * which the postmaster knows that a session failed that has not touched anything.
+ */
+static void not_loaded(struct proc *p, const struct loading *l)
+{
+    char line[1100];
+    int n;
+
+    if (l->rc > 0) { /* a fault, whose signal is the status */
+        n = snprintf(line, sizeof(line), "calf: a fault while %s was loaded\n", p->prog->exe);
+    } else {
+        n = snprintf(line, sizeof(line), "calf: %s\n", l->err);
+        p->wait_status = (is_shortage(l->rc) ? 1 : 127) << 8;
+    }
+    sys_write(2, line, n);
+}
+
+/* Runs programs until the process ends.  Its own frame is the end of what it and `carrier` need. */
+static __attribute__((noinline)) void run(struct proc *p)
 {
     while (p->next_prog) {
         struct program *g = p->next_prog;
-        char err[1024], name[16];
+        struct loading l = {.proc = p, .rc = 1};
+        char name[16];
 
         p->next_prog = NULL;
         p->prog = g;
         atomic_store(&p->in_gate, 1); /* loading is not a place for handlers */
-        localeset_destroy(p->localeset);
-        p->localeset = localeset_create();
-        p->locale = NULL;
-        locale_attach(p);
-        if (program_load(p, g, err, sizeof(err)) < 0) {
-            char line[1100];
-            int n = snprintf(line, sizeof(line), "calf: %s\n", err);
-
-            sys_write(2, line, n);
+        snprintf(l.err, sizeof(l.err), "no memory to load %s", g->exe);
+        context_call(&p->carrier_sp, (char *)__builtin_frame_address(0) - LOAD_BELOW, load_program,
+                     &l);
+        p->carrier_sp = NULL;
+        if (l.rc != 0) {
+            not_loaded(p, &l);
             p->prog = NULL;
             program_free(g);
-            p->wait_status = 127 << 8;
             return;
         }
         snprintf(name, sizeof(name), "%s", g->data.progname_);
         prctl(PR_SET_NAME, name);
         atomic_store(&p->in_gate, 0);
         context_call(&p->carrier_sp, g->start, enter_program, p);
+        p->carrier_sp = NULL;
         /* back on the carrier's stack: the program exited or called exec */
         if (p->threads && !threads_end(p))
             return; /* rather leak than unmap what a thread may return to */
@@ -407,7 +458,8 @@ static struct proc *proc_new(struct kernel *k, struct proc *parent, bool shows_h
     int rc;
 
     bury(k);
-    CHECK(p);
+    if (!p)
+        return NULL;
     p->kernel = k;
     p->parent = parent;
     pthread_mutex_init(&p->fd_lock, NULL);
@@ -441,6 +493,7 @@ static struct proc *proc_new(struct kernel *k, struct proc *parent, bool shows_h
 pid_t fork_child(struct proc **out)
 {
     struct proc *parent = self(), *p = proc_new(parent->kernel, parent, false);
+    int rc;
 
     if (!p)
         return -errno;
@@ -449,8 +502,13 @@ pid_t fork_child(struct proc **out)
     p->umask = parent->umask;
     p->cwd = cwd_ref(parent->cwd);
     p->first_cwd = cwd_ref(parent->cwd);
-    fds_inherit(p, parent);
-    shm_inherit(p, parent);
+    rc = fds_inherit(p, parent);
+    if (rc == 0)
+        rc = shm_inherit(p, parent);
+    if (rc < 0) {
+        proc_drop(p);
+        return rc;
+    }
     *out = p;
     return p->pid;
 }
@@ -459,6 +517,41 @@ static void forksave_free(struct forksave *s)
 {
     free(s->stack);
     free(s);
+}
+
+/* The running process as it is now; NULL: no memory. */
+static struct forksave *forksave_new(struct program *g, char *frame)
+{
+    struct forksave *s = calloc(1, sizeof(*s));
+
+    if (!s)
+        return NULL;
+    s->frame = frame;
+    s->stack_size = g->stack + STACK_SIZE - frame;
+    s->stack = malloc(s->stack_size);
+    if (!s->stack)
+        goto failed;
+    memcpy(s->stack, frame, s->stack_size);
+    for (int i = 0; i < g->ninstances; i++) {
+        size_t size;
+        char *data = instance_data(g->list[i], &size);
+
+        if (!g->saved[i]) { /* kept: a postmaster forks all its life */
+            char *map =
+                mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+            if (map == MAP_FAILED)
+                goto failed;
+            g->saved[i] = map;
+        }
+        copy_pages(g->saved[i], data, size);
+    }
+    if (exitfns_copy(g->exitfns, &s->exitfns) == 0)
+        return s;
+failed:
+    exitfns_free(s->exitfns);
+    forksave_free(s);
+    return NULL;
 }
 
 /* Called by sys_fork; what it returns, fork returns in the child (or an error). */
@@ -471,31 +564,17 @@ long fork_begin(void *frame)
 
     CHECK(on_main_thread());
     pid = fork_child(&p);
-    if (pid < 0) {
+    s = pid < 0 ? NULL : forksave_new(g, frame);
+    if (!s) {
+        if (pid > 0) {
+            proc_drop(p);
+            pid = -ENOMEM;
+        }
         gate_leave(parent);
         errno = -pid;
         return -1;
     }
-    s = calloc(1, sizeof(*s));
-    CHECK(s);
     s->child = pid;
-    s->frame = frame;
-    s->stack_size = g->stack + STACK_SIZE - (char *)frame;
-    s->stack = malloc(s->stack_size);
-    CHECK(s->stack);
-    memcpy(s->stack, frame, s->stack_size);
-    for (int i = 0; i < g->ninstances; i++) {
-        size_t size;
-        char *data = instance_data(g->list[i], &size);
-
-        if (!g->saved[i]) { /* kept: a postmaster forks all its life */
-            g->saved[i] =
-                mmap(NULL, size + 1, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-            CHECK(g->saved[i] != MAP_FAILED);
-        }
-        copy_pages(g->saved[i], data, size);
-    }
-    s->exitfns = exitfns_copy(g->exitfns);
     parent->forksave = s;
     p->prog = g;
     p->forked_from = parent;
@@ -552,7 +631,10 @@ static int build_stack(struct program *g, char *const argv[], char *const envp[]
 
         if (map == MAP_FAILED)
             return -ENOMEM;
-        mprotect(map, 4096, PROT_NONE);
+        if (mprotect(map, 4096, PROT_NONE) < 0) {
+            munmap(map, STACK_SIZE + 4096);
+            return -ENOMEM;
+        }
         g->stack = map + 4096;
     }
     for (; argv[argc]; argc++)
@@ -616,7 +698,7 @@ int proc_prepare(struct proc *p, const char *path, char *const argv[], char *con
     if (rc < 0)
         goto out;
     g = program_new(p->kernel, inside);
-    rc = build_stack(g, argv, envp);
+    rc = g ? build_stack(g, argv, envp) : -ENOMEM;
     if (rc < 0) {
         program_free(g);
         goto out;
@@ -978,8 +1060,10 @@ static mode_t host_umask(void)
 struct kernel *kernel_create(const char *image_dir, const char *lib_dir)
 {
     struct kernel *k = calloc(1, sizeof(*k));
+    int rc;
 
-    CHECK(k);
+    if (!k)
+        return NULL;
     signals_hold();
     calls_trace_init();
     pthread_mutex_init(&k->lock, NULL);
@@ -996,22 +1080,29 @@ struct kernel *kernel_create(const char *image_dir, const char *lib_dir)
     k->inbox[0] = k->inbox[1] = -1;
     k->shm = shm_create();
     k->hostfiles = hostfiles_create();
-    timekeeper_start(k);
-    return k;
+    rc = k->shm && k->hostfiles ? timekeeper_start(k) : -ENOMEM;
+    if (rc == 0)
+        return k;
+    shm_destroy(k->shm);
+    hostfiles_destroy(k->hostfiles);
+    signals_release();
+    free(k);
+    errno = -rc;
+    return NULL;
 }
 
 pid_t kernel_spawn(struct kernel *k, const struct spawn *s)
 {
     struct proc *p = proc_new(k, NULL, s->shows_host_pid);
-    int rc;
+    int rc = 0;
 
     if (!p)
         return -errno;
     p->umask = k->host_umask;
-    for (int i = 0; i < 3; i++)
-        fd_put_host(p, i, s->fds[i]);
-    p->cwd = cwd_open(s->cwd ? s->cwd : ".");
-    rc = p->cwd ? 0 : -errno;
+    for (int i = 0; i < 3 && rc == 0; i++)
+        rc = fd_put_host(p, i, s->fds[i]);
+    if (rc == 0 && !(p->cwd = cwd_open(s->cwd ? s->cwd : ".")))
+        rc = -errno;
     if (rc == 0) {
         set_self(p);
         rc = proc_prepare(p, s->path, s->argv, s->envp);

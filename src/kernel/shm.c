@@ -52,7 +52,8 @@ struct shm_table *shm_create(void)
 {
     struct shm_table *t = calloc(1, sizeof(*t));
 
-    CHECK(t);
+    if (!t)
+        return NULL;
     pthread_mutex_init(&t->lock, NULL);
     t->next_id = 1;
     return t;
@@ -139,15 +140,17 @@ out:
     return rc;
 }
 
-static void attach_locked(struct proc *p, struct segment *s)
+static int attach_locked(struct proc *p, struct segment *s)
 {
     struct shm_attach *a = malloc(sizeof(*a));
 
-    CHECK(a);
+    if (!a)
+        return -ENOMEM;
     *a = (struct shm_attach){p->attached, s};
     p->attached = a;
     s->nattach++;
     s->last = p->pid;
+    return 0;
 }
 
 void *sys_shmat(int id, const void *addr, int flags)
@@ -155,19 +158,18 @@ void *sys_shmat(int id, const void *addr, int flags)
     struct proc *p = self();
     struct shm_table *t = p->kernel->shm;
     struct segment *s;
-    void *mem = (void *)-1;
+    int rc = -EINVAL;
 
     (void)flags;
     pthread_mutex_lock(&t->lock);
     s = by_id(t, id);
-    if (s && (!addr || addr == s->mem)) {
-        attach_locked(p, s);
-        mem = s->mem;
-    }
+    if (s && (!addr || addr == s->mem))
+        rc = attach_locked(p, s);
     pthread_mutex_unlock(&t->lock);
-    if (mem == (void *)-1)
-        errno = EINVAL;
-    return mem;
+    if (rc == 0)
+        return s->mem;
+    errno = -rc;
+    return (void *)-1;
 }
 
 static void detach_locked(struct shm_table *t, struct shm_attach **at)
@@ -230,14 +232,16 @@ int sys_shmctl(int id, int command, struct shmid_ds *out)
     return rc;
 }
 
-void shm_inherit(struct proc *child, struct proc *parent)
+int shm_inherit(struct proc *child, struct proc *parent)
 {
     struct shm_table *t = parent->kernel->shm;
+    int rc = 0;
 
     pthread_mutex_lock(&t->lock);
-    for (struct shm_attach *a = parent->attached; a; a = a->next)
-        attach_locked(child, a->segment);
+    for (struct shm_attach *a = parent->attached; a && rc == 0; a = a->next)
+        rc = attach_locked(child, a->segment);
     pthread_mutex_unlock(&t->lock);
+    return rc;
 }
 
 /* exec and exit detach everything. */
@@ -269,11 +273,12 @@ int sys_shm_open(const char *name, int flags, mode_t mode)
         rc = -ENOENT;
     } else if (!n) {
         n = calloc(1, sizeof(*n));
-        CHECK(n && (n->name = strdup(name)));
-        n->fd = memfd_create(name, MFD_CLOEXEC);
-        if (n->fd < 0) {
+        if (!n || !(n->name = strdup(name)))
+            rc = -ENOMEM;
+        else if ((n->fd = memfd_create(name, MFD_CLOEXEC)) < 0)
             rc = -errno;
-            free(n->name);
+        if (rc < 0) {
+            free(n ? n->name : NULL);
             free(n);
         } else {
             n->next = t->named;
@@ -312,13 +317,15 @@ int sys_shm_unlink(const char *name)
 void *sys_mmap(void *addr, size_t size, int prot, int flags, int fd, off_t at)
 {
     struct program *g = self()->prog;
-    struct mapping *m;
-    void *mem = mmap(addr, size, prot, flags, flags & MAP_ANONYMOUS ? -1 : fd_host(fd), at);
+    struct mapping *m = malloc(sizeof(*m));
+    void *mem = MAP_FAILED;
 
-    if (mem == MAP_FAILED)
+    if (m)
+        mem = mmap(addr, size, prot, flags, flags & MAP_ANONYMOUS ? -1 : fd_host(fd), at);
+    if (mem == MAP_FAILED) {
+        free(m);
         return mem;
-    m = malloc(sizeof(*m));
-    CHECK(m);
+    }
     *m = (struct mapping){mem, size, g->mappings};
     g->mappings = m;
     return mem;

@@ -190,7 +190,7 @@ static void on_kick(int sig, siginfo_t *info, void *context)
     if (program_has_text(p->prog, *pc))
         deliver(p);
     else if (!p->threads) /* the trap would be for all its threads; so the next gate delivers */
-        program_set_trap(p->prog, true);
+        program_set_trap(p->prog, true); /* so it does where there can be no trap */
     errno = saved;
 }
 
@@ -250,12 +250,12 @@ static void on_fault(int sig, siginfo_t *info, void *context)
     struct proc *p = self();
 
     if (sig == SIGSEGV && p && p->prog && info->si_code == SEGV_ACCERR &&
-        info->si_addr == (void *)regs[REG_RIP] && program_has_text(p->prog, regs[REG_RIP])) {
-        program_set_trap(p->prog, false);
+        info->si_addr == (void *)regs[REG_RIP] && program_has_text(p->prog, regs[REG_RIP]) &&
+        program_set_trap(p->prog, false) == 0) {
         kick(p); /* heard when this handler has returned */
         return;
     }
-    if (p && on_main_thread() && (info->si_code > 0 || sig == SIGABRT)) {
+    if (p && on_main_thread() && (info->si_code > 0 || sig == SIGABRT) && carrier_stack()) {
         void (*handler)(int) = p->act[sig].handler;
         bool catch =
             handler != SIG_DFL && handler != SIG_IGN && !(atomic_load(&p->blocked) & SIGBIT(sig));

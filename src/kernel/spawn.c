@@ -158,9 +158,10 @@ int spawn_outside(struct proc *p, const char *path, char *const argv[], char *co
         mmap(NULL, sizeof(*o), PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     struct launch *l = &o->launch;
     pthread_attr_t attr;
-    int rc;
+    int rc = 0;
 
-    CHECK(o != MAP_FAILED);
+    if (o == MAP_FAILED)
+        return -ENOMEM;
     o->host = getpid();
     o->status = SIGKILL; /* of the helper, which would have told */
     l->path = path;
@@ -174,10 +175,13 @@ int spawn_outside(struct proc *p, const char *path, char *const argv[], char *co
         struct file *f = i < p->nfds && !fd_slot(p, i)->cloexec ? fd_slot(p, i)->file : NULL;
 
         l->host[i] = f ? outside_descriptor(f) : -1;
+        if (f && l->host[i] < 0 && errno != EBADF) /* files of calf's alone have none */
+            rc = -errno;
     }
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 128 << 10);
-    rc = -pthread_create(&o->thread, &attr, wait_for_helper, o);
+    if (rc == 0)
+        rc = -pthread_create(&o->thread, &attr, wait_for_helper, o);
     pthread_attr_destroy(&attr);
     if (rc == 0) {
         while (!atomic_load(&o->started))
@@ -290,13 +294,14 @@ static bool parse_redirect(struct command *c, const char **s, char **out)
     return true;
 }
 
-/* The parsed command, free() it; NULL: it needs a real shell. */
-static struct command *parse_command(const char *s)
+/* 0 and the parsed command, free() it; NULL: it needs a real shell.  Or -ENOMEM. */
+static int parse_command(const char *s, struct command **parsed)
 {
     struct command *c = calloc(1, sizeof(*c) + strlen(s) * 2 + 16);
     char *out;
 
-    CHECK(c);
+    if (!c)
+        return -ENOMEM;
     out = c->text;
     for (s += strspn(s, " \t\n"); *s; s += strspn(s, " \t\n")) {
         if (*s == '<' || *s == '>' || (*s >= '0' && *s <= '9' && (s[1] == '>' || s[1] == '<'))) {
@@ -306,11 +311,13 @@ static struct command *parse_command(const char *s)
             goto no;
         }
     }
-    if (c->nwords > 0)
-        return c;
+    if (c->nwords > 0) {
+        *parsed = c;
+        return 0;
+    }
 no:
     free(c);
-    return NULL;
+    return 0;
 }
 
 static int apply_redirects(struct command *c)
@@ -346,9 +353,9 @@ int shell_inside(struct kernel *k, char path[PATH_MAX], char *const **argv, void
     *memory = NULL;
     if (strcmp(path, _PATH_BSHELL) == 0 && given[0] && given[1] && strcmp(given[1], "-c") == 0 &&
         given[2] && !given[3])
-        c = parse_command(given[2]);
+        rc = parse_command(given[2], &c);
     if (!c)
-        return 0;
+        return rc;
     first = strcmp(c->words[0], "exec") == 0 ? 1 : 0;
     if (c->words[first] && strchr(c->words[first], '/')) {
         path_absolute(abs, sizeof(abs), c->words[first]);

@@ -72,16 +72,18 @@ static void *timekeeper(void *arg)
     }
 }
 
-void timekeeper_start(struct kernel *k)
+int timekeeper_start(struct kernel *k)
 {
     pthread_attr_t attr;
     sigset_t all;
+    int rc;
 
     sigfillset(&all);
     pthread_attr_init(&attr);
     pthread_attr_setsigmask_np(&attr, &all);
-    CHECK(pthread_create(&k->timekeeper, &attr, timekeeper, k) == 0);
+    rc = -pthread_create(&k->timekeeper, &attr, timekeeper, k);
     pthread_attr_destroy(&attr);
+    return rc;
 }
 
 void timekeeper_stop(struct kernel *k)

@@ -105,12 +105,12 @@ int image_open(int fd, const char *path, struct image **out, char *err, size_t e
     int rc = 0;
 
     *out = NULL;
-    if (!im) {
+    if (!im || !(im->path = strdup(path))) {
+        free(im);
         close(fd);
-        return -ENOMEM;
+        return fail(err, errsize, ENOMEM, "no memory for image %s", path);
     }
     im->fd = fd;
-    im->path = strdup(path);
     if (fstat(fd, &st) < 0 || !S_ISREG(st.st_mode) ||
         pread(im->fd, &im->ehdr, sizeof(im->ehdr), 0) != (ssize_t)sizeof(im->ehdr) ||
         memcmp(im->ehdr.e_ident, ELFMAG, SELFMAG) != 0) {
@@ -363,7 +363,7 @@ int instance_map(struct image *im, struct instance **out, char *err, size_t errs
 
     *out = NULL;
     if (!in)
-        return -ENOMEM;
+        return fail(err, errsize, ENOMEM, "no memory for image %s", im->path);
     in->image = im;
     in->base = reserve(im);
     if (!in->base) {

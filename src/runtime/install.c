@@ -81,15 +81,20 @@ static int find_carried(struct install *out, struct calf_error *err)
     char path[PATH_MAX + 32], why[768];
     const struct archive_entry *postgres;
     bool inside;
+    int rc;
 
     if (own_file(out->root) < 0)
         return fail(err, CALF_INSTALL, "cannot find out where this program is; is /proc mounted?");
-    if (archive_mount(out->root, calf_archive, calf_archive_end - calf_archive, why, sizeof(why)) <
-        0)
-        return fail(err, CALF_INSTALL, "%s; install it again", why);
+    rc = archive_mount(out->root, calf_archive, calf_archive_end - calf_archive, why, sizeof(why));
+    if (rc < 0)
+        return rc == -EBADMSG ? fail(err, CALF_INSTALL, "%s; install it again", why)
+                              : fail(err, CALF_SYSTEM, "%s", why);
     snprintf(path, sizeof(path), "%s/bin/postgres", out->root);
     postgres = archive_find(path, &inside);
-    if (!postgres || archive_check(postgres) < 0)
+    rc = postgres ? archive_check(postgres) : -EBADMSG;
+    if (rc < 0 && rc != -EBADMSG)
+        return fail(err, CALF_SYSTEM, "cannot read PostgreSQL's program: %s", strerror(-rc));
+    if (rc < 0)
         return fail(err, CALF_INSTALL,
                     "PostgreSQL's program in %s is damaged (sha256); install it again", out->root);
     snprintf(path, sizeof(path), "%s/template", out->root);

@@ -164,9 +164,9 @@ int server_connect(struct server *s);
 int server_hand_in(struct server *s, int fd);
 int server_handed_in(struct server *s);               /* those that it has not accepted yet */
 const char *server_directory(const struct server *s); /* absolute */
-/* No server, only a place for server_run(): its programs have the host's environment.  NULL: no
- * memory. */
-struct server *server_none(const struct install *in);
+/* No server, only a place for server_run(): its programs have the host's environment.  NULL and
+ * err. */
+struct server *server_none(const struct install *in, struct calf_error *err);
 /*
  * Start one of PostgreSQL's programs as a process beside the server.  argv[0] is its
  * name; fds become 0, 1, 2; PGHOST, PGPORT, PGUSER, PGDATABASE point to the server.

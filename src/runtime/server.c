@@ -75,13 +75,16 @@ enum found server_look(const char *dir, int major, struct calf_error *err)
 
 /* ---- processes ------------------------------------------------------------------ */
 
-static void make_kernel(struct server *s)
+static int make_kernel(struct server *s, struct calf_error *err)
 {
     char bin[PATH_MAX + 8], lib[PATH_MAX + 8];
 
     snprintf(bin, sizeof(bin), "%s/bin", s->install.root);
     snprintf(lib, sizeof(lib), "%s/lib", s->install.root);
     s->kernel = kernel_create(bin, lib);
+    return s->kernel
+               ? 0
+               : fail(err, CALF_SYSTEM, "cannot prepare to run PostgreSQL: %s", strerror(errno));
 }
 
 static void make_environment(struct server *s, const char *superuser)
@@ -129,6 +132,13 @@ static pid_t start_program(struct server *s, char *const argv[], const int fds[3
     if (pid < 0)
         return fail(err, CALF_SYSTEM, "cannot start %s: %s", path, strerror(-pid));
     return pid;
+}
+
+static int open_null(struct calf_error *err)
+{
+    int fd = open("/dev/null", O_RDONLY | O_CLOEXEC);
+
+    return fd < 0 ? fail(err, CALF_SYSTEM, "cannot open /dev/null: %s", strerror(errno)) : fd;
 }
 
 /*
@@ -188,8 +198,14 @@ static int create_cluster(struct server *s, const struct server_options *o, stru
         argv[n++] = "--locale-provider=icu";
         argv[n++] = icu;
     }
-    null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    null = open_null(err);
+    if (null < 0)
+        return -1;
     out = memfd_create("initdb", MFD_CLOEXEC);
+    if (out < 0) {
+        close(null);
+        return fail(err, CALF_SYSTEM, "cannot make a file in memory: %s", strerror(errno));
+    }
     snprintf(encoding, sizeof(encoding), "--encoding=%s", o->encoding ? o->encoding : "UTF8");
     snprintf(locale, sizeof(locale), "--locale=%s", o->locale ? o->locale : "C.UTF-8");
     pid = start_program(s, argv, (int[]){null, out, out}, false, err);
@@ -213,9 +229,9 @@ static int create_cluster(struct server *s, const struct server_options *o, stru
 /*
  * What the postmaster says of itself in line 8 of postmaster.pid (pidfile.h).  A file
  * that a dead server left says "ready" as well, maybe with our own pid: it is known by
- * its time of change, which removing it changes too.
+ * its time of change, which removing it changes too.  1, 0 or -errno.
  */
-static bool is_ready(const struct server *s, const struct stat *left)
+static int is_ready(const struct server *s, const struct stat *left)
 {
     char path[PATH_MAX + 32], line[PATH_MAX];
     bool ready = false;
@@ -224,12 +240,14 @@ static bool is_ready(const struct server *s, const struct stat *left)
 
     snprintf(path, sizeof(path), "%s/postmaster.pid", s->dir);
     f = fopen(path, "re");
+    if (!f && errno != ENOENT)
+        return -errno;
     if (f && fstat(fileno(f), &st) == 0 &&
         (st.st_nlink == 0 ||
          (st.st_ino == left->st_ino && st.st_ctim.tv_sec == left->st_ctim.tv_sec &&
           st.st_ctim.tv_nsec == left->st_ctim.tv_nsec))) {
         fclose(f);
-        return false;
+        return 0;
     }
     for (int n = 1; f && fgets(line, sizeof(line), f); n++)
         ready = n == 8 && strncmp(line, "ready", 5) == 0;
@@ -244,8 +262,10 @@ static int start_postmaster(struct server *s, const struct server_options *o,
     char pidfile[PATH_MAX + 32];
     struct stat left = {0};
     char *argv[62] = {"postgres", "-D", s->dir, "-k", "@" INBOX_DIR, "-h", "", "-p", SERVER_PORT};
-    int n = 7, null = open("/dev/null", O_RDONLY | O_CLOEXEC);
+    int n = 7, null = open_null(err), ready;
 
+    if (null < 0)
+        return -1;
     for (int i = 0; o->settings && o->settings[i]; i++) {
         if (i == SERVER_SETTINGS_MAX) {
             close(null);
@@ -263,7 +283,7 @@ static int start_postmaster(struct server *s, const struct server_options *o,
     close(null);
     if (s->postmaster < 0)
         return -1;
-    while (!is_ready(s, &left)) {
+    while ((ready = is_ready(s, &left)) == 0) {
         struct timespec ms = {0, 1000000};
 
         if (kernel_is_zombie(s->kernel, s->postmaster)) {
@@ -274,7 +294,7 @@ static int start_postmaster(struct server *s, const struct server_options *o,
         }
         nanosleep(&ms, NULL);
     }
-    return 0;
+    return ready > 0 ? 0 : fail(err, CALF_SYSTEM, "cannot read %s: %s", pidfile, strerror(-ready));
 }
 
 /* ---- the interface ------------------------------------------------------------------ */
@@ -313,7 +333,8 @@ int server_start(const struct install *in, const struct server_options *o, struc
     pid_t stale;
 
     *out = NULL;
-    CHECK(s);
+    if (!s)
+        return fail(err, CALF_SYSTEM, "out of memory");
     s->lock_fd = -1;
     s->install = *in;
     found = server_look(o->dir, in->major, err);
@@ -342,7 +363,8 @@ int server_start(const struct install *in, const struct server_options *o, struc
         goto failed;
     snprintf(path, sizeof(path), "%s/" LISTEN_FILE, s->dir);
     unlink(path); /* of a host that ended without closing */
-    make_kernel(s);
+    if (make_kernel(s, err) < 0)
+        goto failed;
     s->kernel->stale_pid = stale;
     make_environment(s, o->superuser);
     if (extensions && extensions_bind(s->kernel, in, extensions, err) < 0)
@@ -361,16 +383,21 @@ failed:
     return -1;
 }
 
-struct server *server_none(const struct install *in)
+struct server *server_none(const struct install *in, struct calf_error *err)
 {
     struct server *s = calloc(1, sizeof(*s));
     int n = 0;
 
-    if (!s)
+    if (!s) {
+        fail(err, CALF_SYSTEM, "out of memory");
         return NULL;
+    }
     s->lock_fd = -1;
     s->install = *in;
-    make_kernel(s);
+    if (make_kernel(s, err) < 0) {
+        server_release(s);
+        return NULL;
+    }
     for (char **e = host_environ(); *e && n < ENV_MAX - 1; e++)
         s->env[n++] = *e;
     return s;

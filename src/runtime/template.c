@@ -203,6 +203,8 @@ int template_copy(const struct install *in, const char *dir, bool durable, struc
 
     if (rc == 0)
         rc = archive_walk(in->template, write_entry, &(struct target){to, durable});
+    if (rc == -ENOMEM)
+        errno = ENOMEM;
     if (rc == 0)
         rc = make_unique(to);
     if (rc == 0)

@@ -28,6 +28,10 @@ int main(int argc, char **argv)
     dirname(dir);
     argv[1] = path;
     k = kernel_create(dir, getenv("CALF_LIB") ? getenv("CALF_LIB") : dir);
+    if (!k) {
+        perror("calf-exec");
+        return 2;
+    }
     pid = kernel_spawn(
         k, &(struct spawn){
                .path = path, .argv = argv + 1, .envp = environ, .cwd = cwd, .fds = {0, 1, 2}});
