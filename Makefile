@@ -44,7 +44,7 @@ FLAGS += $(SANITIZE_$(SANITIZE))
 KERNEL := $(wildcard src/loader/*.c src/kernel/*.c) src/kernel/context_x86_64.S
 RUNTIME := $(wildcard src/runtime/*.c)
 ARCHIVE := src/runtime/archive.S
-API := $(wildcard src/api/*.c)
+API := $(wildcard src/api/*.c) src/api/libpq_name.S
 CLI := $(wildcard cli/*.c)
 # zstd: whole, for what it only offers so (archive.c), and because PostgreSQL's is lazy
 LIBS := -l:libzstd.a -lcrypto -ldl -pthread
@@ -143,6 +143,17 @@ $(O)/libpq.o: Makefile | pg
 	@objcopy $(foreach f,$(LIBPQ_BEGINS),--redefine-sym $(f)=libpq_$(f)) \
 		$(foreach f,$(LIBPQ_SYSTEM),--redefine-sym $(f)=calf_libpq_$(f)) $@
 	@objcopy --keep-global-symbols=$(O)/libpq.global $@
+
+# an empty library that is called libpq.so.5 and leads to libcalf (replace.c)
+$(O)/libpq-name.so: Makefile | deps
+	@mkdir -p $(O)/empty
+	@$(CC) -shared -nostdlib -x c /dev/null -Wl,-soname,$(SONAME) -o $(O)/empty/libcalf.so
+	@$(CC) -shared -nostdlib -s -x c /dev/null -Wl,-soname,libpq.so.5 -Wl,-z,noseparate-code -o $@ \
+		-L$(O)/empty -Wl,--no-as-needed -lcalf
+
+$(O)/src/api/libpq_name.o: src/api/libpq_name.S $(O)/libpq-name.so
+	@mkdir -p $(@D)
+	@$(CC) -DLIBPQ_NAME='"$(O)/libpq-name.so"' -c $< -o $@
 
 # the names of both, which are all that either library exports
 $(O)/libcalf.api: include/calf.h $(O)/libpq.o

@@ -153,6 +153,16 @@ int calf_healthy(calf_db *db);
  * until the handle is closed; NULL for a closed one. */
 const char *calf_dsn(calf_db *db);
 
+/*
+ * For hosts that load libcalf by dlopen(), which then need no RTLD_GLOBAL: from now on libraries
+ * that were built for libpq.so.5 (drivers, modules of interpreters) get libcalf's functions when
+ * they are loaded, and `host=calf:` works in them; the system's libpq is not loaded.  For the whole
+ * process and for good.  Where a program is linked with libcalf, or it was preloaded, that is so
+ * from the beginning.  Errors: CALF_MISUSE (another libpq is loaded already, whose file the text
+ * names; or libcalf.a is inside the program), CALF_SYSTEM.
+ */
+int calf_replace_libpq(struct calf_error *err);
+
 /* The absolute path of the data directory; valid until the handle is closed, else NULL. */
 const char *calf_directory(calf_db *db);
 

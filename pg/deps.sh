@@ -25,7 +25,7 @@ case ${1-} in
     '')  packages+=(clang clang-format openssl zstd # the tests of tidiness, of TLS, of packages, of users of libpq
                     cmake strace dpkg-dev
                     groff zsh fish                 # of the man page and the completions
-                    postgresql-client-15 python3-psycopg2 python3-pytest libdbd-pg-perl ruby-pg php-cli php-pgsql
+                    postgresql-client-15 python3-psycopg2 python3-psycopg python3-pytest libdbd-pg-perl ruby-pg php-cli php-pgsql
                     libpq-dev python3-asyncpg python3-sqlalchemy python3-django libpostgresql-jdbc-java) ;;
     *)   packages=("$@") ;;
 esac

@@ -94,6 +94,19 @@ END
 }
 check 'psycopg2, eight threads' python
 
+psycopg3() { # psycopg without its C part: by ctypes, past the global scope
+    "${with[@]}" /usr/bin/python3 - "$scratch/data" <<'END'
+import sys, psycopg
+with psycopg.connect("host=calf:" + sys.argv[1]) as conn:
+    assert psycopg.pq.__impl__ == "python"
+    assert conn.execute("select n + %s from t", (1,)).fetchone() == (43,)
+    with conn.cursor().copy("copy (select n from t) to stdout") as copy:
+        assert list(copy.rows()) == [("42",)]
+assert "libpq.so.5." not in open("/proc/self/maps").read() # the system's
+END
+}
+check 'psycopg 3 in Python' psycopg3
+
 perl_dbd() {
     "${with[@]}" perl -MDBI -e '
         my $d = DBI->connect("dbi:Pg:host=calf:$ARGV[0];dbname=postgres", undef, undef, {RaiseError => 1});
@@ -131,6 +144,63 @@ php_pgsql() {
         if ($p->query("select n from t")->fetchColumn() != 42) exit(1);' "$scratch/data"
 }
 check 'php-pgsql and PDO' php_pgsql link # PHP loads its modules with RTLD_DEEPBIND, past what is preloaded
+
+# A program that has both libpqs, in either order, and hosts that load libcalf by themselves.
+beside() {
+    local where=$scratch/beside build=$PWD
+    mkdir -p "$where"
+    cd "$where"
+    cat >both.c <<'END'
+#include <calf.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+int main(void)
+{
+    calf_db *db;
+    PGconn *conn;
+    if (calf_open(NULL, NULL, &db, NULL) || calf_listen(db, "tcp:0", NULL))
+        return 1;
+    conn = PQconnectdb(calf_dsn(db));
+    printf("%d %s\n", PQstatus(conn), PQstatus(conn) == CONNECTION_OK ? "" : PQerrorMessage(conn));
+    PQfinish(conn);
+    printf("%d\n", PQping(calf_uri(db)));
+    return calf_close(db, CALF_FAST, NULL);
+}
+END
+    cat >loads.c <<'END'
+#include <dlfcn.h>
+#include <libpq-fe.h>
+#include <stdio.h>
+#include <string.h>
+struct calf_error { int code; char text[1024]; } err;
+int main(int n, char **v) /* loads LIBCALF [global] [late] */
+{
+    void *early = strcmp(v[n - 1], "late") == 0 ? dlopen("libpq.so.5", RTLD_NOW) : NULL;
+    void *calf = dlopen(v[1], RTLD_NOW | (n > 2 && strcmp(v[2], "global") == 0 ? RTLD_GLOBAL : 0)), *libpq;
+    int code = ((int (*)(struct calf_error *))dlsym(calf, "calf_replace_libpq"))(&err);
+    PGconn *conn;
+    libpq = dlopen("libpq.so.5", RTLD_NOW);
+    conn = ((__typeof__(&PQconnectdb))dlsym(libpq, "PQconnectdb"))("host=calf:");
+    printf("%d %d %s\n", code, ((__typeof__(&PQstatus))dlsym(libpq, "PQstatus"))(conn), err.text);
+    ((__typeof__(&PQfinish))dlsym(libpq, "PQfinish"))(conn);
+    return !early != !code;
+}
+END
+    local cc=(gcc -I"$build/include" -I"$pgsql/include" -Wl,--no-as-needed,-rpath,"${lib%/*}" -L"${lib%/*}")
+    "${cc[@]}" both.c -o calf-first -lcalf -lpq
+    "${cc[@]}" both.c -o libpq-first -lpq -lcalf
+    "${cc[@]}" loads.c -o loads -ldl
+    timeout 60 ./calf-first >out
+    diff out - <<<$'0 \n0'
+    timeout 60 ./libpq-first >out
+    grep -q '^1 .*calf:' out
+    [ "$(tail -n 1 out)" = 0 ] # another libpq, as any other client
+    [ "$(timeout 60 ./loads "$lib")" = '0 0 ' ]
+    [ "$(timeout 60 ./loads "$lib" global)" = '0 0 ' ]
+    timeout 60 ./loads "$lib" late >out
+    grep -q '^1 1 another libpq is loaded already (.*libpq.so.5)' out
+}
+check 'beside another libpq' beside once
 
 # Every function of libpq is there under its name, and nothing of ours beside calf.h's.
 symbols() {

@@ -1,6 +1,6 @@
 """PostgreSQL inside the Python process.
 
-    import calf                     # before psycopg2 or psycopg: they then use calf's libpq
+    import calf                     # before psycopg2 or psycopg, which then connect without a socket
 
     with calf.open("./data") as db:         # calf.open() is a temporary database
         conn = db.connect()                 # a psycopg connection
@@ -16,8 +16,11 @@ import atexit
 import collections
 import ctypes
 import datetime
+import importlib
 import itertools
 import os
+import shutil
+import tempfile
 
 __all__ = ["open", "look", "run", "run_signal", "clone", "data_dir", "features", "version", "Database", "Status",
            "Wire", "Error"]
@@ -33,8 +36,7 @@ def _load():
     names = [os.environ.get("CALF_LIBRARY"), os.path.join(here, "libcalf.so"), "libcalf.so.0"]
     for name in names:
         if name and (os.path.exists(name) or "/" not in name):
-            # global, so that what is loaded later finds libpq's functions here
-            return ctypes.CDLL(name, mode=ctypes.RTLD_GLOBAL)
+            return ctypes.CDLL(name)
     raise ImportError("libcalf.so is not beside this package; set CALF_LIBRARY to its path")
 
 
@@ -82,6 +84,7 @@ for _name, _result, *_arguments in (
     ("calf_close", _int, _pointer, _int, _pointer),
     ("calf_healthy", _int, _pointer),
     ("calf_dsn", _text, _pointer),
+    ("calf_replace_libpq", _int, _pointer),
     ("calf_uri", _text, _pointer),
     ("calf_directory", _text, _pointer),
     ("calf_version", _text),
@@ -99,6 +102,8 @@ for _name, _result, *_arguments in (
     ("calf_data_dir", _int, _text, _text, _text, _pointer, _size, _pointer),
 ):
     getattr(_lib, _name).restype, getattr(_lib, _name).argtypes = _result, _arguments
+# drivers that are imported later get calf's libpq; where another is loaded already, connect() finds a way
+_lib.calf_replace_libpq(None)
 
 
 class Error(Exception):
@@ -180,6 +185,19 @@ def run_signal(signal):
     _call(_lib.calf_run_signal, None, signal)
 
 
+def _has_calfs_libpq(driver):
+    """Does psycopg2 or psycopg lead to libcalf?  The binary ones bring a libpq of their own."""
+    if driver.__name__ == "psycopg2":
+        from psycopg2 import _psycopg as part
+    elif driver.pq.__impl__ == "python":
+        from psycopg.pq import _pq_ctypes as part
+    else:
+        part = importlib.import_module("psycopg_%s.pq" % driver.pq.__impl__)
+    library = part.pq if part.__name__.endswith("_pq_ctypes") else ctypes.CDLL(part.__file__)
+    address = lambda function: ctypes.cast(function, ctypes.c_void_p).value
+    return address(library.PQlibVersion) == address(_lib.PQlibVersion)
+
+
 class Wire:
     """The bytes of one session, of PostgreSQL's protocol; one thread at a time."""
 
@@ -211,6 +229,8 @@ class Database:
 
     def __init__(self, handle):
         self._handle = handle  # a number, for which calf has an answer when it is closed, too
+        self._pid = os.getpid()
+        self._socket = None  # socket_dsn()'s directory, and the URI
         _open.add(self)
 
     @property
@@ -231,13 +251,29 @@ class Database:
     def healthy(self):
         return bool(_lib.calf_healthy(self._handle))
 
-    def connect(self, **options):
-        """A connection of psycopg (version 3) or, where it is not installed, of psycopg2."""
-        try:
-            import psycopg as driver
-        except ImportError:
-            import psycopg2 as driver
-        return driver.connect(self.dsn, **options)
+    def connect(self, *, driver=None, **options):
+        """A connection of psycopg (version 3), where it is not installed of psycopg2, or of the module that is given."""
+        if not driver:
+            try:
+                import psycopg as driver
+            except ImportError:
+                import psycopg2 as driver
+        return driver.connect(self.dsn if _has_calfs_libpq(driver) else self.socket_dsn(), **options)
+
+    def socket_dsn(self):
+        """For drivers that do not use calf's libpq (psycopg2-binary, asyncpg ...): a URI of a socket.
+
+        It is in a directory that only this user can enter, made by the first call and removed by close().
+        """
+        if not self._socket:
+            directory = tempfile.mkdtemp(prefix="calf-")
+            try:
+                uri = self.listen(directory)
+            except Error:
+                os.rmdir(directory)
+                raise
+            self._socket = directory, uri
+        return self._socket[1]
 
     def listen(self, address):
         """Let other processes in: a directory, "tcp:PORT", "fd:N" (a socket that listens); returns the URI for them."""
@@ -245,7 +281,10 @@ class Database:
         return self.uri
 
     def unlisten(self, address=None):
+        """Without an address: all, socket_dsn()'s too."""
         _call(_lib.calf_unlisten, self._handle, _encode(address))
+        if address is None:
+            self._forget_socket()
 
     def run(self, *argv, stdin=0, stdout=1, stderr=2):
         """Run one of PostgreSQL's programs; file descriptors; returns its exit code."""
@@ -263,10 +302,19 @@ class Database:
         return Wire(self)
 
     def close(self, mode=FAST):
-        """Give it back; nothing when that was done.  Once more meanwhile, from another thread: hurries it."""
-        if self in _open:
+        """Give it back; nothing when that was done.  Once more meanwhile, from another thread: hurries it.
+
+        In a forked child nothing: the database is its parent's.
+        """
+        if self in _open and os.getpid() == self._pid:
             _call(_lib.calf_close, self._handle, mode)
             _open.discard(self)
+            self._forget_socket()
+
+    def _forget_socket(self):
+        if self._socket:
+            shutil.rmtree(self._socket[0], ignore_errors=True)
+        self._socket = None
 
     def __enter__(self):
         return self
@@ -280,10 +328,13 @@ _logs = {}  # function: what calf calls, which must not go before the database d
 
 
 @atexit.register
-def _close_logged(pid=os.getpid()):
-    """A log function cannot be called any more when Python has ended."""
-    for database in list(_open) if _logs and os.getpid() == pid else ():
-        database.close()
+def _end(pid=os.getpid()):
+    """A log function cannot be called any more when Python has ended; and no socket outlives it."""
+    for database in list(_open) if os.getpid() == pid else ():
+        if _logs:
+            database.close()
+        else:
+            database._forget_socket()
 
 
 def open(path=None, *, durability=DURABLE, settings=None, log_file=None, encoding=None, locale=None,

@@ -1,4 +1,8 @@
+import asyncio
+import ctypes
 import datetime
+import functools
+import multiprocessing
 import os
 import signal
 import socket
@@ -8,12 +12,22 @@ import sys
 import tempfile
 import threading
 import unittest
+import unittest.mock
 
-import calf  # before psycopg2
+import calf  # before the drivers, so that they connect without a socket
+import psycopg
 import psycopg2
 
 
-class Calf(unittest.TestCase):
+class WithADriver:
+    """Of a `driver`, which db.connect() uses for them."""
+
+    def setUp(self):
+        connect = unittest.mock.patch.object(calf.Database, "connect", functools.partialmethod(
+            calf.Database.connect, driver=self.driver))
+        connect.start()
+        self.addCleanup(connect.stop)
+
     def test_temporary(self):
         with calf.open() as db:
             conn = db.connect()
@@ -36,7 +50,7 @@ class Calf(unittest.TestCase):
                 cursor.execute("select n, current_setting('work_mem') from t")
                 self.assertEqual(cursor.fetchone(), (1, "9MB"))
                 a.close(), b.close()
-            conn = psycopg2.connect("host='calf:%s'" % path)
+            conn = self.driver.connect("host='calf:%s'" % path)
             cursor = conn.cursor()
             cursor.execute("select n from t")
             self.assertEqual(cursor.fetchone(), (1,))
@@ -88,7 +102,7 @@ class Calf(unittest.TestCase):
             with calf.open(listen=[scratch, "fd:%d" % mine.fileno()]) as db:
                 self.assertIn("@127.0.0.1:%d/" % mine.getsockname()[1], db.uri)
                 db.unlisten("fd:%d" % mine.fileno())
-                psycopg2.connect(db.uri).close()
+                self.driver.connect(db.uri).close()
             with self.assertRaises(calf.Error) as raised:
                 calf.open(listen=["nowhere"])
             self.assertEqual(raised.exception.code, calf.MISUSE)
@@ -150,7 +164,7 @@ class Calf(unittest.TestCase):
                 pass
             db.close(calf.FAST)
             thread.join()
-            with self.assertRaises(psycopg2.OperationalError):
+            with self.assertRaises(self.driver.OperationalError):
                 cursor.execute("select 1")
 
     def test_options(self):
@@ -164,7 +178,8 @@ class Calf(unittest.TestCase):
                            log=lines.append, extension_path=scratch) as db:
                 conn = db.connect()
                 cursor = conn.cursor()
-                cursor.execute("create extension one; select current_user, one(),"
+                cursor.execute("create extension one")
+                cursor.execute("select current_user, one(),"
                                " current_setting('server_encoding'), current_setting('data_checksums')")
                 self.assertEqual(cursor.fetchone(), ("anna", 1, "LATIN1", "off"))
                 cursor.execute("do $$ begin raise log 'hello, log'; end $$")
@@ -273,6 +288,85 @@ class Calf(unittest.TestCase):
             conn = db.connect()
             self.assertEqual(subprocess.check_output(["echo", "yes"]), b"yes\n")
             conn.close()
+
+    def test_the_drivers_libpq_is_libcalf(self):
+        self.assertIn("'calf:", "'" + connected_to(self.driver.__name__, "import calf, {0}"))
+        with self.assertRaises(AttributeError):  # nobody else's functions are
+            ctypes.CDLL(None).PQconnectdb
+
+    def test_a_driver_with_another_libpq_connects_through_a_socket(self):
+        where = connected_to(self.driver.__name__, "import {0}, calf")
+        self.assertIn("/calf-", where)
+        self.assertFalse(os.path.exists(where))  # Python has ended, with the database open
+
+    def test_socket(self):
+        with calf.open(superuser="anna") as db:
+            dsn = db.socket_dsn()
+            self.assertEqual(dsn, db.socket_dsn())
+            db.listen("tcp:0")  # is db.uri, not dsn
+            conn = self.driver.connect(dsn)
+            cursor = conn.cursor()
+            cursor.execute("select current_user")
+            self.assertEqual(cursor.fetchone(), ("anna",))
+            conn.close()
+            directory = os.path.dirname(calf.look(db.directory).socket_uri.partition("?host=")[2].partition("&")[0] + "/")
+            self.assertEqual(os.stat(directory).st_mode & 0o777, 0o700)
+            db.unlisten()
+            self.assertFalse(os.path.exists(directory))
+            self.driver.connect(db.socket_dsn()).close()
+        with self.assertRaises(calf.Error) as raised:
+            db.socket_dsn()
+        self.assertEqual(raised.exception.code, calf.MISUSE)
+
+    def test_forked_children(self):
+        fork = multiprocessing.get_context("fork")
+        with calf.open() as db:
+            def child(dsn):
+                with db:  # its end is nothing to the parent
+                    conn = self.driver.connect(dsn)
+                    conn.cursor().execute("create table t as select 42 as n")
+                    conn.commit()
+                    conn.close()
+                db.close()
+
+            process = fork.Process(target=child, args=[db.socket_dsn()])
+            process.start()
+            process.join()
+            self.assertEqual(process.exitcode, 0)
+            for conn in db.connect(), self.driver.connect(db.socket_dsn()):
+                cursor = conn.cursor()
+                cursor.execute("select n from t")
+                self.assertEqual(cursor.fetchone(), (42,))
+                conn.close()
+
+
+class WithPsycopg2(WithADriver, unittest.TestCase):
+    driver = psycopg2
+
+
+class WithPsycopg3(WithADriver, unittest.TestCase):
+    driver = psycopg
+
+    def test_async(self):
+        async def answer(dsn):
+            async with await psycopg.AsyncConnection.connect(dsn) as conn:
+                return await (await conn.execute("select 6 * 7")).fetchone()
+
+        with calf.open() as db:
+            self.assertEqual(asyncio.run(answer(db.socket_dsn())), (42,))
+
+
+def connected_to(driver, imports):
+    """Where db.connect() goes in a Python that has these imports, which ends with its database open."""
+    program = imports + """
+conn = calf.open().connect(driver={0})
+cursor = conn.cursor()
+cursor.execute("select 6 * 7")
+assert cursor.fetchone() == (42,)
+print((conn.info.dsn_parameters if hasattr(conn.info, "dsn_parameters") else conn.info.get_parameters())["host"])
+conn.close()
+"""
+    return subprocess.check_output([sys.executable, "-c", program.format(driver)], text=True).strip()
 
 
 if __name__ == "__main__":

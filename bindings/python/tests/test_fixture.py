@@ -1,6 +1,6 @@
 """Each test has a database of its own."""
 
-import calf  # before psycopg2
+import calf  # before psycopg2, which then has its libpq
 import psycopg2
 import pytest
 
