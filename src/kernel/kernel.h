@@ -271,6 +271,7 @@ struct kernel {
     int64_t timer_next_ns; /* timer_lock: when the timekeeper wakes by itself, 0: never */
     struct shm_table *shm;
     struct hostfiles *hostfiles;
+    char shortage[1200];      /* kernel.lock: what a process could not be started for; "": none */
     struct proc *inbox_owner; /* kernel.lock: who listens on INBOX; NULL: nobody */
     int inbox[2];             /* kernel.lock: the pipe, -1: none yet */
 };
@@ -484,6 +485,11 @@ struct kernel *kernel_create(const char *image_dir, const char *lib_dir); /* NUL
  * earlier binds.  Before the first spawn.  0 or -ENOMEM. */
 int kernel_bind(struct kernel *k, const char *at, const char *dir);
 int kernel_wait(struct kernel *k, pid_t pid); /* wait status of a spawned program; blocks */
+/* The same; -ETIMEDOUT when only it and one child are left, and both have stood still for seconds.
+ */
+int kernel_wait_moving(struct kernel *k, pid_t pid);
+/* What was short when a process could not start another; false: nothing was. */
+bool kernel_shortage(struct kernel *k, char *out, size_t size);
 bool kernel_is_zombie(struct kernel *k, pid_t pid);
 int kernel_kill(struct kernel *k, pid_t pid, int sig);
 void kernel_destroy(struct kernel *k); /* kills what still runs */

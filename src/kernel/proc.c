@@ -364,6 +364,13 @@ static bool is_shortage(int rc)
     return rc == -ENOMEM || rc == -EAGAIN || rc == -EMFILE || rc == -ENFILE || rc == -ENOSPC;
 }
 
+static void note_shortage(struct kernel *k, const char *what)
+{
+    pthread_mutex_lock(&k->lock);
+    snprintf(k->shortage, sizeof(k->shortage), "%s", what);
+    pthread_mutex_unlock(&k->lock);
+}
+
 /*
  * The end of a process whose program could not be loaded.  Where something was short it is 1, by
  * which the postmaster knows that a session failed that has not touched anything.
@@ -378,6 +385,8 @@ static void not_loaded(struct proc *p, const struct loading *l)
     } else {
         n = snprintf(line, sizeof(line), "calf: %s\n", l->err);
         p->wait_status = (is_shortage(l->rc) ? 1 : 127) << 8;
+        if (is_shortage(l->rc))
+            note_shortage(p->kernel, l->err);
     }
     sys_write(2, line, n);
 }
@@ -570,6 +579,7 @@ long fork_begin(void *frame)
             proc_drop(p);
             pid = -ENOMEM;
         }
+        note_shortage(parent->kernel, strerror(-pid));
         gate_leave(parent);
         errno = -pid;
         return -1;
@@ -1114,6 +1124,53 @@ pid_t kernel_spawn(struct kernel *k, const struct spawn *s)
     }
     proc_drop(p);
     return rc;
+}
+
+bool kernel_shortage(struct kernel *k, char *out, size_t size)
+{
+    pthread_mutex_lock(&k->lock);
+    snprintf(out, size, "%s", k->shortage);
+    pthread_mutex_unlock(&k->lock);
+    return *out;
+}
+
+#define STILL_SECONDS 3
+
+/* How often two processes, which must be all, have begun and ended waits; 0: one does not wait. */
+static uint64_t two_waits(const struct kernel *k)
+{
+    uint64_t sum = 0;
+
+    for (struct proc *p = k->procs; p; p = p->next) {
+        unsigned waits = atomic_load(&p->waits);
+
+        if (k->nprocs != 2 || waits % 2 == 0)
+            return 0;
+        sum += waits;
+    }
+    return sum;
+}
+
+int kernel_wait_moving(struct kernel *k, pid_t pid)
+{
+    uint64_t before = 0, now;
+    struct timespec at;
+    struct proc *p;
+    int still = 0;
+
+    pthread_mutex_lock(&k->lock);
+    while ((p = proc_find(k, pid)) && atomic_load(&p->state) != PROC_ZOMBIE &&
+           still < STILL_SECONDS) {
+        clock_gettime(CLOCK_REALTIME, &at);
+        at.tv_sec++;
+        if (pthread_cond_timedwait(&k->changed, &k->lock, &at) != ETIMEDOUT)
+            continue;
+        now = two_waits(k);
+        still = now && now == before ? still + 1 : 0;
+        before = now;
+    }
+    pthread_mutex_unlock(&k->lock);
+    return still < STILL_SECONDS ? kernel_wait(k, pid) : -ETIMEDOUT;
 }
 
 int kernel_wait(struct kernel *k, pid_t pid)

@@ -259,7 +259,7 @@ static int is_ready(const struct server *s, const struct stat *left)
 static int start_postmaster(struct server *s, const struct server_options *o,
                             struct calf_error *err)
 {
-    char pidfile[PATH_MAX + 32];
+    char pidfile[PATH_MAX + 32], why[800];
     struct stat left = {0};
     char *argv[62] = {"postgres", "-D", s->dir, "-k", "@" INBOX_DIR, "-h", "", "-p", SERVER_PORT};
     int n = 7, null = open_null(err), ready;
@@ -292,6 +292,10 @@ static int start_postmaster(struct server *s, const struct server_options *o,
             return fail(err, CALF_FAILED, "PostgreSQL did not start on %s; its messages say why",
                         s->dir);
         }
+        if (kernel_shortage(s->kernel, why, sizeof(why))) /* it might try for ever */
+            return fail(err, CALF_SYSTEM,
+                        "PostgreSQL could not start one of its processes on %.200s: %s", s->dir,
+                        why);
         nanosleep(&ms, NULL);
     }
     return ready > 0 ? 0 : fail(err, CALF_SYSTEM, "cannot read %s: %s", pidfile, strerror(-ready));
@@ -410,8 +414,17 @@ void server_signal_stop(struct server *s, enum stop_mode mode)
     kernel_kill(s->kernel, s->postmaster, signals[mode]);
 }
 
+/*
+ * Told to stop while it starts anew after a crash, the postmaster waits for the end of a
+ * checkpointer that it does not tell (PM_WAIT_BACKENDS with FatalError, postmaster.c): both would
+ * stand for ever. What was committed is in the WAL, so they are ended at once, and the next start
+ * recovers.
+ */
 void server_wait(struct server *s)
 {
+    if (kernel_wait_moving(s->kernel, s->postmaster) != -ETIMEDOUT)
+        return;
+    server_signal_stop(s, STOP_IMMEDIATE);
     kernel_wait(s->kernel, s->postmaster);
 }
 
