@@ -35,6 +35,7 @@ void block_signals(void)
         signal(list[i], SIG_DFL);
     pthread_sigmask(SIG_BLOCK, &ours, NULL);
     signal(SIGPIPE, SIG_IGN);
+    signal(SIGXFSZ, SIG_IGN); /* a limit of a file's size is an error of the one who writes */
 }
 
 /* ---- which directory -------------------------------------------------------------------- */

@@ -3,7 +3,7 @@
 #
 # A suite is a command that ends with a line 'N passed, N failed'.  What it
 # printed before stands in build/tests/NAME.log and is shown when it failed.
-# --all adds what takes long: PostgreSQL 15 and 18, Debian's own extension modules.
+# --all adds what takes long: PostgreSQL 15 and 18, Debian's own extension modules, every fault.
 set -u
 cd "$(dirname "$0")/.."
 mkdir -p build/tests
@@ -40,6 +40,7 @@ suite runtime tests/runtime/run.sh
 suite api tests/api/run.sh
 suite package tests/package/run.sh
 suite fuzz tests/fuzz/run.sh
+suite faults tests/faults/run.sh
 suite server tests/server/run.sh
 [ "$major" != 17 ] || suite clients tests/clients/run.sh # of which much is what 17 says to clients of 15
 for s in core isolation plpgsql contrib vector; do
@@ -54,6 +55,7 @@ if [ "${1-}" = --all ]; then
         done
     done
     suite 'pg15 debs' tests/pg/debs.sh
+    suite 'all faults' tests/faults/run.sh --all
 fi
 
 [ ${#broken[@]} = 0 ] || echo "failed: ${broken[*]}; the logs are in build/tests"
