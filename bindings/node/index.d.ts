@@ -116,3 +116,44 @@ export function dataDir (organisation: string | null, application: string, quali
 export function features (): string[]
 
 export function version (): string
+
+/** How to end a live query, and how to ask it at once. */
+export interface LiveHandle {
+  unsubscribe (): Promise<void>
+  refresh (): Promise<void>
+}
+
+/** pg's QueryResult. */
+export interface LiveResults<T> {
+  rows: T[]
+  fields: { name: string, dataTypeID: number }[]
+}
+
+/** A row, or of a deleted one the key; __after__ is the key of the row before it. */
+export type LiveChange<T> = Partial<T> & {
+  __op__: 'INSERT' | 'UPDATE' | 'DELETE'
+  __changed_columns__: string[]
+  __after__: any
+}
+
+/** Queries that are asked again when the tables that they read change; as PGlite's extension of that name. */
+export interface Live {
+  query<T = any> (query: string, params?: any[] | null, callback?: (results: LiveResults<T>) => void):
+    Promise<LiveHandle & { initialResults: LiveResults<T> }>
+  query<T = any> (options: { query: string, params?: any[] | null, callback?: (results: LiveResults<T>) => void }):
+    Promise<LiveHandle & { initialResults: LiveResults<T> }>
+  /** Rows that did not change stay the same objects. */
+  incrementalQuery<T = any> (query: string, params: any[] | null | undefined, key: string, callback?: (results: LiveResults<T>) => void):
+    Promise<LiveHandle & { initialResults: LiveResults<T> }>
+  incrementalQuery<T = any> (options: { query: string, params?: any[] | null, key: string, callback?: (results: LiveResults<T>) => void }):
+    Promise<LiveHandle & { initialResults: LiveResults<T> }>
+  changes<T = any> (query: string, params: any[] | null | undefined, key: string, callback?: (changes: LiveChange<T>[]) => void):
+    Promise<LiveHandle & { fields: LiveResults<T>['fields'], initialChanges: LiveChange<T>[] }>
+  changes<T = any> (options: { query: string, params?: any[] | null, key: string, callback?: (changes: LiveChange<T>[]) => void }):
+    Promise<LiveHandle & { fields: LiveResults<T>['fields'], initialChanges: LiveChange<T>[] }>
+  /** Ends all of them; before pool.end(). */
+  close (): Promise<void>
+}
+
+/** For a Pool of pg, of which it holds one connection while it is open. */
+export function live (pool: object): Live

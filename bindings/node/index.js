@@ -313,4 +313,4 @@ function features () {
   return names
 }
 
-module.exports = { open, look, run, runSignal, clone, dataDir, features, version, CalfError, Database, Wire }
+module.exports = { open, live: require('./live'), look, run, runSignal, clone, dataDir, features, version, CalfError, Database, Wire }
