@@ -106,6 +106,9 @@ export function look (path: string): Status
 export function run (argv: string[], fds?: Descriptors): Promise<number>
 export function runSignal (signal: NodeJS.Signals | number): void
 
+/** Modules that are loaded later and want libpq.so.5 (pg-native) get calf's, which knows db.dsn; for the whole process. */
+export function replaceLibpq (): void
+
 /** Copies a closed data directory. */
 export function clone (from: string, to: string): Promise<void>
 

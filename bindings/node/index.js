@@ -71,6 +71,7 @@ const calf = {
   close: lib.func('calf_close', 'int', [handle, 'int', err]),
   healthy: lib.func('calf_healthy', 'int', [handle]),
   dsn: lib.func('calf_dsn', 'str', [handle]),
+  replace_libpq: lib.func('calf_replace_libpq', 'int', [err]),
   directory: lib.func('calf_directory', 'str', [handle]),
   listen: lib.func('calf_listen', 'int', [handle, 'str', err]),
   unlisten: lib.func('calf_unlisten', 'int', [handle, 'str', err]),
@@ -294,6 +295,11 @@ function runSignal (signal) {
   call('run_signal', 0, signalNumber(signal))
 }
 
+// Modules that are loaded later and want libpq.so.5 (pg-native) get calf's, which knows db.dsn.
+function replaceLibpq () {
+  call('replace_libpq')
+}
+
 // Copies a closed data directory.
 async function clone (from, to) {
   await callAsync('clone', from, to)
@@ -313,4 +319,4 @@ function features () {
   return names
 }
 
-module.exports = { open, live: require('./live'), look, run, runSignal, clone, dataDir, features, version, CalfError, Database, Wire }
+module.exports = { open, live: require('./live'), look, run, runSignal, replaceLibpq, clone, dataDir, features, version, CalfError, Database, Wire }

@@ -226,6 +226,13 @@ test('what needs no database', async () => {
   fs.closeSync(stdout)
 })
 
+test('libpq.so.5 is calf\'s for modules that are loaded later', async () => {
+  calf.replaceLibpq()
+  calf.replaceLibpq() // nothing more
+  const maps = fs.readFileSync('/proc/self/maps', 'utf8').split('\n').filter(line => line.includes('libpq.so.5'))
+  assert.ok(maps.length > 0 && maps.every(line => line.includes('memfd:libpq.so.5')), maps.join('\n'))
+})
+
 test('errors have a name and a sentence', async () => {
   const { CalfError } = calf
   await assert.rejects(calf.open('/etc'), error =>
