@@ -735,11 +735,28 @@ void proc_drop(struct proc *p)
     wake_carrier(p, GO_LEAVE);
 }
 
+/*
+ * Ends a child for which there is no memory, as Linux does once exec has begun.  PostgreSQL's would
+ * call exit() (internal_forkexec()), which runs what the postmaster has registered for its own end
+ * and takes the shared memory away.
+ */
+static _Noreturn void exec_short(struct proc *p, const char *path, int rc)
+{
+    char text[PATH_MAX + 128];
+    int n = snprintf(text, sizeof(text), "calf: cannot start %s: %s\n", path, strerror(-rc));
+
+    note_shortage(p->kernel, strerror(-rc));
+    sys_write(2, text, n);
+    proc_exit(1 << 8);
+}
+
 int sys_execve(const char *path, char *const argv[], char *const envp[])
 {
     struct proc *p = self(), *parent = p->forked_from;
     int rc = proc_prepare(p, path, argv, envp);
 
+    if (rc < 0 && parent && is_shortage(rc))
+        exec_short(p, path, rc);
     if (rc < 0)
         return rc;
     if (!parent) {
