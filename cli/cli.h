@@ -138,8 +138,10 @@ PGconn *target_connect_to(struct target *t, const char *database);
  * *stopped, else 0; once more and the process ends at once. */
 int open_watched(const char *dir, const struct calf_options *options, calf_db **db, int *stopped,
                  struct calf_error *err);
-/* Close a database; each of the signals that comes meanwhile makes it hurry more. */
-void close_hurried(calf_db *db, enum calf_close_mode mode, const sigset_t *signals);
+/* Close a database; each of the signals that comes meanwhile makes it hurry more.  `err`, if not
+ * NULL, is calf_close()'s. */
+void close_hurried(calf_db *db, enum calf_close_mode mode, const sigset_t *signals,
+                   struct calf_error *err);
 /* Waits for sessions of other processes; Ctrl-C ends them. */
 void target_close(struct target *t);
 

@@ -299,8 +299,9 @@ static bool is_lock_file(const char *path)
 
 static void check_leftovers(struct doctor *d)
 {
-    static const char *const names[] = {"postmaster.pid", "calf.listen", "calf.listen.new",
-                                        ".s.PGSQL.5432", ".s.PGSQL.5432.lock"};
+    static const char *const names[] = {"postmaster.pid", "pg_stat_tmp/calf.listen",
+                                        "pg_stat_tmp/calf.listen.new", ".s.PGSQL.5432",
+                                        ".s.PGSQL.5432.lock"};
     char path[PATH_MAX + 32], found[256] = "";
     struct sockaddr_un un;
     struct stat st;

@@ -35,9 +35,10 @@ struct serve {
     char dir[PATH_MAX], socket[PATH_MAX];
     const char *listen[16 + 2]; /* what calf_open() listens on */
     const char *tcp[16 + 2]; /* what is listened on once it is known that strangers are kept out */
-    char address[128];       /* --tcp */
-    char fds[16][32];
+    char fds[16][32], tcp_address[32];
     int nlisten, ntcp;
+    int tcp_fd;          /* of --tcp, or 0 */
+    int nown;            /* of the settings: those that were given */
     char password[1024]; /* "": none is set */
     char hba[64], cert[PATH_MAX + 32], key[PATH_MAX + 32];
     char uris[4 * 8192];
@@ -61,7 +62,10 @@ static int absolute(const char *path, char *out, size_t size, const char *prefix
     return snprintf(out, size, "%s%s", prefix, full) < (int)size ? 0 : -1;
 }
 
-/* --tcp [ADDR:]PORT; the port must be free. */
+/*
+ * --tcp [ADDR:]PORT.  Listened on from now on, so that whoever sees PostgreSQL ready can connect;
+ * nobody is accepted before it is known that a password is asked for.
+ */
 static int take_tcp(struct serve *s, const char *value)
 {
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_NUMERICSERV | AI_PASSIVE,
@@ -69,7 +73,7 @@ static int take_tcp(struct serve *s, const char *value)
                     *at;
     const char *colon = strrchr(value, ':'), *port = colon ? colon + 1 : value;
     char host[INET6_ADDRSTRLEN + 4] = "127.0.0.1";
-    int one = 1, fd, bound;
+    int one = 1, bound;
     bool loopback;
 
     if (colon && snprintf(host, sizeof(host), "%.*s", (int)(colon - value) - 2 * (*value == '['),
@@ -83,25 +87,24 @@ static int take_tcp(struct serve *s, const char *value)
     loopback = at->ai_family == AF_INET
                    ? ntohl(((struct sockaddr_in *)at->ai_addr)->sin_addr.s_addr) >> 24 == 127
                    : IN6_IS_ADDR_LOOPBACK(&((struct sockaddr_in6 *)at->ai_addr)->sin6_addr);
-    fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bound = fd < 0 || setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0
-                ? -1
-                : bind(fd, at->ai_addr, at->ai_addrlen);
-    if (bound < 0)
-        refuse("cannot listen on %s: %s", value, strerror(errno));
-    if (fd >= 0)
-        close(fd);
-    freeaddrinfo(at);
-    if (bound < 0)
-        return 1;
-    if (!loopback && !s->call->value[OPTION_EXPOSE])
+    if (!loopback && !s->call->value[OPTION_EXPOSE]) {
+        freeaddrinfo(at);
         return misuse(s->call,
                       "--tcp %s can be reached by other machines; if that is meant, add "
                       "--expose-to-network",
                       value);
-    snprintf(s->address, sizeof(s->address), strchr(host, ':') ? "tcp:[%s]:%s" : "tcp:%s:%s", host,
-             port);
-    s->tcp[s->ntcp++] = s->address;
+    }
+    s->tcp_fd = socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    bound = s->tcp_fd < 0 ||
+                    setsockopt(s->tcp_fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) < 0 ||
+                    bind(s->tcp_fd, at->ai_addr, at->ai_addrlen) < 0
+                ? -1
+                : listen(s->tcp_fd, 128);
+    freeaddrinfo(at);
+    if (bound < 0)
+        return refuse("cannot listen on %s: %s", value, strerror(errno));
+    snprintf(s->tcp_address, sizeof(s->tcp_address), "fd:%d", s->tcp_fd);
+    s->tcp[s->ntcp++] = s->tcp_address;
     return 0;
 }
 
@@ -260,6 +263,7 @@ static int take_options(struct serve *s)
     int rc = target_name(&t, s->call->nwords ? s->call->words[0] : NULL);
 
     strcpy(s->dir, t.dir);
+    s->nown = s->call->nsettings;
     if (rc == 0 && fd && (strspn(fd, "0123456789") != strlen(fd) || fcntl(atoi(fd), F_GETFD) < 0))
         rc = misuse(s->call, "--ready-fd %s is no open descriptor", fd);
     if (rc == 0)
@@ -369,6 +373,67 @@ static bool was_set(PGconn *conn, const char *name, char *out, size_t size)
     return set;
 }
 
+/* As in a shell's double quotes, which is how pg_ctl reads it. */
+static void put_quoted(FILE *f, const char *text)
+{
+    fputs(" \"", f);
+    for (; *text; text++) {
+        if (strchr("\"\\$`", *text))
+            putc('\\', f);
+        putc(*text, f);
+    }
+    putc('"', f);
+}
+
+/*
+ * postmaster.opts, from which pg_ctl restart takes the command line: its first word ends before
+ * ` "`.  PostgreSQL has written its own, which names a program that is in no file system.  What
+ * cannot be repeated is left out: the background is pg_ctl's, and a password stays set.
+ */
+static int write_opts(struct serve *s, char why[WHY_SIZE])
+{
+    char path[PATH_MAX + 32], exe[PATH_MAX], full[PATH_MAX];
+    ssize_t n = readlink("/proc/self/exe", exe, sizeof(exe) - 1);
+    FILE *f;
+
+    snprintf(path, sizeof(path), "%s/postmaster.opts", calf_directory(s->db));
+    f = n < 0 ? NULL : fopen(path, "we");
+    if (!f) {
+        snprintf(why, WHY_SIZE, "cannot write %.3900s: %s", path, strerror(errno));
+        return 1;
+    }
+    exe[n] = '\0';
+    fputs(exe, f);
+    put_quoted(f, "serve");
+    put_quoted(f, calf_directory(s->db));
+    for (const struct option_row *o = s->call->command->options; o->id != OPTION_END; o++) {
+        const char *value = s->call->value[o->id];
+        bool file = o->value && strcmp(o->value, "FILE") == 0;
+        char option[64];
+
+        if (!value || o->id == OPTION_SETTING || o->id == OPTION_DETACH ||
+            o->id == OPTION_READY_FD || o->id == OPTION_PASSWORD || o->id == OPTION_PASSWORD_FILE)
+            continue;
+        snprintf(option, sizeof(option), "--%s", o->name);
+        put_quoted(f, option);
+        if (o->id == OPTION_SOCKET)
+            value = s->socket;
+        else if (file && realpath(value, full))
+            value = full;
+        if (o->value)
+            put_quoted(f, value);
+    }
+    for (int i = 0; i < s->nown; i++) {
+        put_quoted(f, "-c");
+        put_quoted(f, s->call->settings[i]);
+    }
+    putc('\n', f);
+    if (fclose(f) == 0)
+        return 0;
+    snprintf(why, WHY_SIZE, "cannot write %.3900s: %s", path, strerror(errno));
+    return 1;
+}
+
 /* Who may use the socket is PostgreSQL's to say (unix_socket_permissions, unix_socket_group), when
  * it says something; else only its owner may. */
 static int share_socket(struct serve *s, PGconn *conn, char why[WHY_SIZE])
@@ -405,6 +470,37 @@ static void raise_descriptors(void)
     }
 }
 
+/* calf_open(), also of a directory whose server has just removed its lock file, but still ends:
+ * pg_ctl restart does not wait for more. */
+static int open_soon(struct serve *s, const struct calf_options *o, int *stopped,
+                     struct calf_error *err)
+{
+    struct timespec step = {0, 20000000};
+    struct calf_status st;
+
+    for (int tries = 0;; tries++) {
+        int rc = open_watched(s->dir, o, &s->db, stopped, err);
+
+        if (rc != CALF_HELD || *stopped || tries == 500 ||
+            calf_look(s->dir, &st, NULL) != CALF_OK || (st.state == CALF_OPEN && st.pid))
+            return rc;
+        nanosleep(&step, NULL);
+    }
+}
+
+/* A session of ours.  What it does is not logged, whatever the configuration says of others. */
+static PGconn *own_session(struct serve *s)
+{
+    static const char *const keys[] = {"dbname", "application_name", "options", NULL};
+    const char *values[] = {calf_dsn(s->db), "calf",
+                            "-c log_statement=none -c log_min_duration_statement=-1 "
+                            "-c log_min_duration_sample=-1 -c log_transaction_sample_rate=0 "
+                            "-c log_duration=off -c log_disconnections=off",
+                            NULL};
+
+    return PQconnectdbParams(keys, values, 1);
+}
+
 static int open_database(struct serve *s)
 {
     struct calf_options o = {.size = sizeof(o),
@@ -418,14 +514,16 @@ static int open_database(struct serve *s)
     int rc, stopped;
 
     raise_descriptors();
-    if (!o.log_file)
-        o.log = log_line;
+    if (!o.log_file && s->call->value[OPTION_DETACH])
+        o.log = log_line; /* until it serves to the caller, then to a file */
+    else if (!o.log_file)
+        o.log_fd = 2;
     if (calf_look(s->dir, &st, &err) != CALF_OK)
         return refuse_error(&err);
     if (st.state == CALF_ABSENT && s->ntcp > 0 && !s->password[0] &&
         !s->call->value[OPTION_NO_PASSWORD])
         return refuse("TCP is refused: %s is new, and so " NOBODY, s->dir);
-    if (open_watched(s->dir, &o, &s->db, &stopped, &err) != CALF_OK) {
+    if (open_soon(s, &o, &stopped, &err) != CALF_OK) {
         err.text[strcspn(err.text, "\n")] = '\0'; /* PostgreSQL's words were in the log */
         return refuse_error(&err);
     }
@@ -434,13 +532,15 @@ static int open_database(struct serve *s)
     if (st.state == CALF_ABSENT)
         fprintf(stderr, "calf: made a new database in %s\n", s->dir);
     add_uri(s);
-    conn = PQconnectdb(calf_dsn(s->db));
+    conn = own_session(s);
     rc = share_socket(s, conn, why);
     if (rc == 0 && s->password[0])
         rc = set_password(s, conn, why);
     if (rc == 0 && s->ntcp > 0)
         rc = check_access(s, conn, why);
     PQfinish(conn);
+    if (rc == 0)
+        rc = write_opts(s, why);
     for (int i = 0; rc == 0 && i < s->ntcp; i++) {
         rc = calf_listen(s->db, s->tcp[i], &err) == CALF_OK ? 0 : 1;
         if (rc == 0)
@@ -549,18 +649,8 @@ static void tell_ready(struct serve *s)
 /* ---- serving
  * ------------------------------------------------------------------------------------- */
 
-static void reload(struct serve *s)
-{
-    PGconn *conn = PQconnectdb(calf_dsn(s->db));
-    PGresult *res = PQexec(conn, "select pg_reload_conf()");
-
-    if (PQresultStatus(res) != PGRES_TUPLES_OK)
-        refuse("cannot reload the configuration: %s", PQerrorMessage(conn));
-    PQclear(res);
-    PQfinish(conn);
-}
-
-/* Until a signal says to stop: how. */
+/* Until a signal says to stop: how.  But for SIGTERM they mean what they mean to a postmaster, so
+ * that pg_ctl works; it has no use for SIGUSR2. */
 static enum calf_close_mode wait_for_stop(struct serve *s, const sigset_t *set)
 {
     struct timespec second = {1, 0};
@@ -569,9 +659,10 @@ static enum calf_close_mode wait_for_stop(struct serve *s, const sigset_t *set)
         switch (sigtimedwait(set, NULL, &second)) {
         case SIGINT:
         case SIGTERM: return CALF_FAST;
-        case SIGUSR1: return CALF_SMART;
+        case SIGUSR2: return CALF_SMART;
         case SIGQUIT: return CALF_IMMEDIATE;
-        case SIGHUP: reload(s); break;
+        case SIGHUP: calf_signal(s->db, SIGHUP, NULL); break;
+        case SIGUSR1: calf_signal(s->db, SIGUSR1, NULL); break;
         default:
             if (!calf_healthy(s->db))
                 return CALF_FAST;
@@ -582,21 +673,25 @@ static enum calf_close_mode wait_for_stop(struct serve *s, const sigset_t *set)
 /* Until it is closed. */
 static int serve(struct serve *s)
 {
+    struct timespec now = {0, 0};
+    struct calf_error err;
     enum calf_close_mode mode;
     sigset_t set;
-    bool ended;
 
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    while (sigtimedwait(&set, NULL, &now) > 0) /* open_watched()'s own */
+        ;
     tell_ready(s);
     pthread_sigmask(SIG_BLOCK, NULL, &set);
     mode = wait_for_stop(s, &set);
-    ended = !calf_healthy(s->db);
     notify("STOPPING=1");
     sigemptyset(&set);
     sigaddset(&set, SIGINT);
     sigaddset(&set, SIGTERM);
     sigaddset(&set, SIGQUIT);
-    close_hurried(s->db, mode, &set);
-    return ended ? refuse("PostgreSQL ended by itself; its messages say why") : 0;
+    close_hurried(s->db, mode, &set, &err);
+    return err.text[0] ? refuse("%s; its messages say why", err.text) : 0;
 }
 
 /* In a child, of which the parent waits for the beginning.  Until then what it prints is kept: for

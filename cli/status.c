@@ -149,7 +149,7 @@ int command_stop(struct call *c)
         const char *name;
         int calf, stock; /* the signals that mean it */
     } modes[] = {
-        {"smart", SIGUSR1, SIGTERM}, {"fast", SIGTERM, SIGINT}, {"immediate", SIGQUIT, SIGQUIT}};
+        {"smart", SIGUSR2, SIGTERM}, {"fast", SIGTERM, SIGINT}, {"immediate", SIGQUIT, SIGQUIT}};
     const char *wanted = c->value[OPTION_MODE] ? c->value[OPTION_MODE] : "fast";
     const char *wait = c->value[OPTION_TIMEOUT] ? c->value[OPTION_TIMEOUT] : "60";
     struct timespec now, until, step = {0, 20000000};

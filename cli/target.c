@@ -309,16 +309,18 @@ int target_program(struct target *t, char *const argv[], const int fds[3])
 struct closing {
     calf_db *db;
     enum calf_close_mode mode;
+    struct calf_error *err;
 };
 
 static int close_database(void *arg)
 {
     struct closing *c = arg;
 
-    return calf_close(c->db, c->mode, NULL) == CALF_OK ? 0 : 1;
+    return calf_close(c->db, c->mode, c->err) == CALF_OK ? 0 : 1;
 }
 
-void close_hurried(calf_db *db, enum calf_close_mode mode, const sigset_t *signals)
+void close_hurried(calf_db *db, enum calf_close_mode mode, const sigset_t *signals,
+                   struct calf_error *err)
 {
     struct closing c[3];
     struct worker w[3]; /* each returns when it is closed */
@@ -327,10 +329,10 @@ void close_hurried(calf_db *db, enum calf_close_mode mode, const sigset_t *signa
 
     sigaddset(&set, SIGUSR2);
     do {
-        c[n] = (struct closing){db, mode};
+        c[n] = (struct closing){db, mode, n == 0 ? err : NULL};
         w[n] = (struct worker){.work = close_database, .arg = &c[n]};
         if (!begin(&w[n])) {
-            calf_close(db, CALF_IMMEDIATE, NULL);
+            calf_close(db, CALF_IMMEDIATE, n == 0 ? err : NULL);
             break;
         }
         n++;
@@ -386,5 +388,5 @@ void target_close(struct target *t)
     signals = ours;
     sigdelset(&signals, SIGWINCH);
     sigdelset(&signals, SIGUSR1);
-    close_hurried(t->db, CALF_SMART, &signals);
+    close_hurried(t->db, CALF_SMART, &signals, NULL);
 }

@@ -119,6 +119,11 @@ struct calf_options {
      * at before anything in the directory changes.
      */
     const char *const *listen;
+    /*
+     * Instead of log_file and log: a descriptor, not 0, that PostgreSQL's messages are written to,
+     * duplicated by calf_open().  Those of a statement are there before its answer.
+     */
+    int log_fd;
 };
 
 /*
@@ -142,12 +147,19 @@ enum calf_close_mode { CALF_FAST = 0, CALF_SMART = 1, CALF_IMMEDIATE = 2 };
  * Give the handle back.  The last handle of a directory closes it and returns when everything of
  * it is released: threads, descriptors, memory, the lock; unless it lingers (calf_options).  NULL
  * is allowed.  While it closes, other threads may call this again with the same handle, to hurry
- * it (smart, then fast, then immediate); all return when it is closed.  Errors: CALF_MISUSE.
+ * it (smart, then fast, then immediate); all return when it is closed.  Where PostgreSQL had ended
+ * by itself, err->text says how, and the result is CALF_OK all the same.  Errors: CALF_MISUSE.
  */
 int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err);
 
 /* 1 while the database accepts sessions (recovering from the crash of one included), else 0. */
 int calf_healthy(calf_db *db);
+
+/*
+ * Give PostgreSQL's postmaster a signal: SIGHUP, to read its configuration again; SIGUSR1, to look
+ * for the files `promote` and `logrotate` that pg_ctl writes.  Errors: CALF_MISUSE.
+ */
+int calf_signal(calf_db *db, int signal, struct calf_error *err);
 
 /* A connection string for PQconnectdb() in this process: database postgres, the superuser.  Valid
  * until the handle is closed; NULL for a closed one. */

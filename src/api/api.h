@@ -73,6 +73,7 @@ struct pg_conn *database_session(struct database *d);
 
 /* Could it be listened on?  0, or -1 and err; nothing is changed. */
 int listen_possible(const char *address, struct calf_error *err);
+/* Who connects before PostgreSQL accepts sessions waits until it does. */
 int listen_begin(struct database *d, const char *address, struct calf_error *err);
 /* Ends the listener of that address, NULL: all.  False: there is none. */
 bool listeners_close(struct database *d, const char *address);

@@ -156,6 +156,12 @@ static int make_temporary(char *out, struct calf_error *err)
 /* Where PostgreSQL's messages go: d->log_fd, by way of d->pump if there is one. */
 static int open_log(struct database *d, const struct calf_options *o, struct calf_error *err)
 {
+    if (o->log_fd > 0) {
+        d->log_fd = fcntl(o->log_fd, F_DUPFD_CLOEXEC, 3);
+        return d->log_fd < 0 ? fail(err, CALF_MISUSE,
+                                    "calf_options.log_fd %d is no open descriptor", o->log_fd)
+                             : 0;
+    }
     if (!o->log_file) {
         d->log_fd = log_memory(err);
         if (d->log_fd >= 0 && o->log)
@@ -225,6 +231,32 @@ static int check_addresses(struct database *d, const struct calf_options *o, str
     return 0;
 }
 
+/* Before PostgreSQL says that it is ready, who reads so can connect (pg_ctl -w). */
+struct preparing {
+    struct database *d;
+    const char *const *listen;
+};
+
+static int prepare(void *context, struct server *server, struct calf_error *err)
+{
+    struct preparing *p = context;
+
+    p->d->server = server;
+    snprintf(p->d->dir, sizeof(p->d->dir), "%s", server_directory(server));
+    for (int i = 0; p->listen && p->listen[i]; i++)
+        if (listen_begin(p->d, p->listen[i], err) < 0)
+            return -1;
+    return 0;
+}
+
+static void unprepare(void *context)
+{
+    struct preparing *p = context;
+
+    listeners_close(p->d, NULL);
+    p->d->server = NULL;
+}
+
 static int start(struct database *d, const struct calf_options *o, struct calf_error *err)
 {
     static const char *const none[] = {"synchronous_commit=off", "fsync=off",
@@ -238,7 +270,10 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
                                 .extension_path = o->extension_path,
                                 .superuser = d->superuser,
                                 .no_checksums = o->no_checksums,
-                                .volatile_data = d->temporary};
+                                .volatile_data = d->temporary,
+                                .prepare = prepare,
+                                .unprepare = unprepare,
+                                .context = &(struct preparing){d, o->listen}};
     struct install in;
     int n = 0;
 
@@ -257,21 +292,11 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
     so.log_fd = d->pump ? pump_fd(d->pump) : d->log_fd;
     if (server_start(&in, &so, &d->server, err) < 0) {
         end_pump(d);
-        if (!o->log_file)
+        if (!o->log_file && o->log_fd <= 0)
             quote_log(d->log_fd, err);
         return -1;
     }
-    snprintf(d->dir, sizeof(d->dir), "%s", server_directory(d->server));
     make_dsn(d);
-    for (int i = 0; o->listen && o->listen[i]; i++)
-        if (listen_begin(d, o->listen[i], err) < 0) {
-            server_signal_stop(d->server, STOP_FAST);
-            listeners_close(d, NULL);
-            server_wait(d->server);
-            server_undo(d->server);
-            end_pump(d);
-            return -1;
-        }
     return 0;
 }
 
@@ -303,10 +328,23 @@ static void tell_to_stop(struct database *d, enum stop_mode mode)
     server_signal_stop(d->server, mode);
 }
 
-/* `lock` held; released meanwhile.  Afterwards `d` is gone. */
-static void stop(struct database *d, enum stop_mode mode)
+static void say_how_it_ended(int status, struct calf_error *err)
+{
+    if (WIFSIGNALED(status))
+        snprintf(err->text, sizeof(err->text), "PostgreSQL ended by itself, by signal %d (%s)",
+                 WTERMSIG(status), strsignal(WTERMSIG(status)));
+    else
+        snprintf(err->text, sizeof(err->text), "PostgreSQL ended by itself, with exit code %d",
+                 WEXITSTATUS(status));
+}
+
+/* `lock` held; released meanwhile.  Afterwards `d` is gone.  How it ended, if by itself, is in
+ * err->text. */
+static void stop(struct database *d, enum stop_mode mode, struct calf_error *err)
 {
     struct server *server = d->server;
+    bool ended = !server_is_alive(server);
+    int status;
 
     d->busy = true;
     tell_to_stop(d, mode);
@@ -314,7 +352,9 @@ static void stop(struct database *d, enum stop_mode mode)
         pthread_cond_wait(&changed, &lock);
     pthread_mutex_unlock(&lock);
     listeners_close(d, NULL);
-    server_wait(server);
+    status = server_wait(server);
+    if (ended && err)
+        say_how_it_ended(status, err);
     pthread_mutex_lock(&lock);
     d->server = NULL; /* nobody hurries it any more */
     pthread_mutex_unlock(&lock);
@@ -347,7 +387,7 @@ static void *reap(void *arg)
         struct timespec at = {d->close_at / 1000, d->close_at % 1000 * 1000000};
 
         if (d->close_at <= now_ms())
-            stop(d, STOP_FAST);
+            stop(d, STOP_FAST, NULL);
         else
             pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &at);
     }
@@ -373,7 +413,7 @@ static void close_lingering(void)
         if (d->busy)
             pthread_cond_wait(&changed, &lock);
         else
-            stop(d, STOP_FAST);
+            stop(d, STOP_FAST, NULL);
         d = databases;
     }
     pthread_mutex_unlock(&lock);
@@ -392,7 +432,7 @@ static void let_go(struct database *d)
         reaping = true;
     }
     if (d->linger_ms == 0 || !reaping) {
-        stop(d, STOP_FAST);
+        stop(d, STOP_FAST, NULL);
     } else {
         d->close_at = now_ms() + d->linger_ms;
         pthread_cond_broadcast(&changed);
@@ -424,7 +464,7 @@ again:
         if (d->busy)
             pthread_cond_wait(&changed, &lock);
         else if (d->close_at && !server_is_alive(d->server))
-            stop(d, STOP_FAST); /* it ended while it lingered */
+            stop(d, STOP_FAST, NULL); /* it ended while it lingered */
         else
             return d;
         goto again;
@@ -615,8 +655,9 @@ int calf_open(const char *path, const struct calf_options *options, calf_db **db
         return fail(err, CALF_MISUSE, "the superuser's name is empty or has more than %d bytes",
                     SUPERUSER_SIZE - 1),
                CALF_MISUSE;
-    if (o.log && o.log_file)
-        return fail(err, CALF_MISUSE, "calf_options has both a log_file and a log"), CALF_MISUSE;
+    if ((o.log != NULL) + (o.log_file != NULL) + (o.log_fd > 0) > 1)
+        return fail(err, CALF_MISUSE, "calf_options has more than one of log_file, log and log_fd"),
+               CALF_MISUSE;
     if (o.linger_ms < 0)
         return fail(err, CALF_MISUSE, "calf_options.linger_ms is negative"), CALF_MISUSE;
     pthread_mutex_lock(&lock);
@@ -654,7 +695,7 @@ int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err)
     } else if (d->handles == 1 && (d->linger_ms == 0 || mode != CALF_FAST)) {
         d->handles = 0;
         d->closing = db;
-        stop(d, modes[mode]);
+        stop(d, modes[mode], err);
         handle_end(db);
         pthread_cond_broadcast(&changed);
     } else {
@@ -765,6 +806,23 @@ int calf_run_signal(calf_db *db, int signal, struct calf_error *err)
         server_run_kill(r->server, r->pid, signal);
     pthread_mutex_unlock(&lock);
     return d || !db ? CALF_OK : closed_handle(err);
+}
+
+int calf_signal(calf_db *db, int signal, struct calf_error *err)
+{
+    struct calf_error own;
+    struct database *d;
+
+    err = error_room(err, &own);
+    if (signal != SIGHUP && signal != SIGUSR1)
+        return fail(err, CALF_MISUSE, "calf_signal() gives SIGHUP and SIGUSR1, not %d", signal),
+               CALF_MISUSE;
+    d = database_use(db);
+    if (!d)
+        return closed_handle(err);
+    server_signal(d->server, signal);
+    database_unuse(d);
+    return CALF_OK;
 }
 
 int calf_data_dir(const char *qualifier, const char *organisation, const char *application,

@@ -5,7 +5,7 @@
  * the postmaster finds it as if it had accepted it (kernel/socket.c).  So addresses come and go
  * while the database is open, and connections outlive the address they came through.
  *
- * Other processes find the addresses in the file calf.listen of the data directory, one URI per
+ * Other processes find the addresses in a file of the data directory (LISTEN_FILE), one URI per
  * line, the newest first; it means something while the directory is locked.  Beside a socket
  * lies a lock file as PostgreSQL makes it (miscinit.c), so that a stock server leaves it alone.
  */
@@ -50,13 +50,14 @@ static void *accept_loop(void *arg)
     struct pollfd fds[2] = {{.fd = l->fd, .events = POLLIN}, {.fd = l->wake, .events = POLLIN}};
 
     for (;;) {
-        int fd;
+        int fd, waiting;
 
         if (poll(fds, 2, -1) < 0 && errno != EINTR)
             return NULL;
         if (fds[1].revents)
             return NULL;
-        if (server_handed_in(l->server) >= WAITING_MAX) {
+        waiting = server_handed_in(l->server);
+        if (waiting < 0 || waiting >= WAITING_MAX) {
             poll(&fds[1], 1, 1);
             continue;
         }
@@ -105,6 +106,7 @@ static void listener_end(struct listener *l)
 static void write_list(struct database *d)
 {
     char path[PATH_MAX + 32], part[PATH_MAX + 40];
+    struct stat st;
     FILE *f;
 
     snprintf(path, sizeof(path), "%s/" LISTEN_FILE, database_directory(d));
@@ -118,7 +120,9 @@ static void write_list(struct database *d)
         return; /* others do not find the addresses, that is all */
     for (struct listener *l = *database_listeners(d); l; l = l->next)
         fprintf(f, "%s\n", l->uri);
-    if (fchmod(fileno(f), 0600) < 0 || fclose(f) != 0 || rename(part, path) < 0)
+    /* who may read the directory (initdb --allow-group-access) finds them */
+    if (stat(database_directory(d), &st) < 0 || fchmod(fileno(f), 0600 | (st.st_mode & 0040)) < 0 ||
+        fclose(f) != 0 || rename(part, path) < 0)
         unlink(part);
 }
 

@@ -287,9 +287,8 @@ bool copy_leaves_out(int dir, const char *path)
     static const char *const contents[] = {"pg_dynshmem/", "pg_notify/",    "pg_replslot/",
                                            "pg_serial/",   "pg_snapshots/", "pg_stat_tmp/",
                                            "pg_subtrans/"};
-    static const char *const files[] = {
-        CONTROL,     "postmaster.pid",           "postmaster.opts",
-        LISTEN_FILE, "postgresql.auto.conf.tmp", "current_logfiles.tmp"};
+    static const char *const files[] = {CONTROL, "postmaster.pid", "postmaster.opts",
+                                        "postgresql.auto.conf.tmp", "current_logfiles.tmp"};
     const char *slash = strrchr(path, '/'), *name = slash ? slash + 1 : path;
 
     (void)dir;

@@ -128,7 +128,11 @@ int extensions_bind(struct kernel *k, const struct install *in, const char *dirs
 enum found { FOUND_NOTHING, FOUND_CLUSTER, FOUND_ERROR };
 enum found server_look(const char *dir, int major, struct calf_error *err);
 
-#define LISTEN_FILE "calf.listen" /* in the data directory: the URIs of an open database */
+/* In the data directory: the URIs of an open database.  Base backups leave out what is in
+ * pg_stat_tmp. */
+#define LISTEN_FILE "pg_stat_tmp/calf.listen"
+
+struct server;
 
 /* A server has no socket of its own: see server_connect() and server_hand_in(). */
 struct server_options {
@@ -142,9 +146,12 @@ struct server_options {
     const char *icu_locale;        /* NULL: the locale provider is libc */
     bool no_checksums;
     bool volatile_data; /* it will not outlive the machine: nothing is synced to disk */
+    /* Called with `context` when the directory is locked and has its cluster, before PostgreSQL
+     * starts; the other when that fails, before what was made is removed. */
+    int (*prepare)(void *context, struct server *s, struct calf_error *err);
+    void (*unprepare)(void *context);
+    void *context;
 };
-
-struct server;
 
 /* Returns when the server accepts sessions.  When it fails, what it made is gone. */
 int server_start(const struct install *in, const struct server_options *o, struct server **out,
@@ -152,7 +159,8 @@ int server_start(const struct install *in, const struct server_options *o, struc
 /* How PostgreSQL names them: smart waits for sessions, fast ends them, immediate recovers later. */
 enum stop_mode { STOP_SMART, STOP_FAST, STOP_IMMEDIATE };
 void server_signal_stop(struct server *s, enum stop_mode mode); /* any thread */
-void server_wait(struct server *s);                             /* for the postmaster's end */
+void server_signal(struct server *s, int sig);                  /* to the postmaster; any thread */
+int server_wait(struct server *s); /* for the postmaster's end: its wait status */
 /* Ends what is left of it and frees everything; NULL is allowed. */
 void server_release(struct server *s);
 /* The same, and what server_start() made is gone: the cluster, its directory. */
@@ -162,7 +170,8 @@ bool server_is_alive(struct server *s); /* any thread */
 int server_connect(struct server *s);
 /* Gives the server a connection that the host accepted; takes fd; 0 or -errno.  Any thread. */
 int server_hand_in(struct server *s, int fd);
-int server_handed_in(struct server *s);               /* those that it has not accepted yet */
+/* Those that it has not accepted yet; -EAGAIN: server_start() has not returned. */
+int server_handed_in(struct server *s);
 const char *server_directory(const struct server *s); /* absolute */
 /* No server, only a place for server_run(): its programs have the host's environment.  NULL and
  * err. */

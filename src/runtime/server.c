@@ -22,6 +22,7 @@ struct server {
     int lock_fd;
     bool made_dir, made_cluster; /* by server_start() */
     pid_t postmaster;
+    _Atomic bool started; /* it accepts sessions */
     char *env[ENV_MAX];
     char env_own[4][PATH_MAX + 16];
 };
@@ -378,8 +379,12 @@ int server_start(const struct install *in, const struct server_options *o, struc
         if (create_cluster(s, o, err) < 0)
             goto failed;
     }
-    if (start_postmaster(s, o, err) < 0)
+    if ((o->prepare && o->prepare(o->context, s, err) < 0) || start_postmaster(s, o, err) < 0) {
+        if (o->prepare)
+            o->unprepare(o->context);
         goto failed;
+    }
+    s->started = true;
     *out = s;
     return 0;
 failed:
@@ -407,11 +412,16 @@ struct server *server_none(const struct install *in, struct calf_error *err)
     return s;
 }
 
+void server_signal(struct server *s, int sig)
+{
+    kernel_kill(s->kernel, s->postmaster, sig);
+}
+
 void server_signal_stop(struct server *s, enum stop_mode mode)
 {
     static const int signals[] = {SIGTERM, SIGINT, SIGQUIT};
 
-    kernel_kill(s->kernel, s->postmaster, signals[mode]);
+    server_signal(s, signals[mode]);
 }
 
 /*
@@ -420,12 +430,14 @@ void server_signal_stop(struct server *s, enum stop_mode mode)
  * stand for ever. What was committed is in the WAL, so they are ended at once, and the next start
  * recovers.
  */
-void server_wait(struct server *s)
+int server_wait(struct server *s)
 {
-    if (kernel_wait_moving(s->kernel, s->postmaster) != -ETIMEDOUT)
-        return;
+    int status = kernel_wait_moving(s->kernel, s->postmaster);
+
+    if (status != -ETIMEDOUT)
+        return status;
     server_signal_stop(s, STOP_IMMEDIATE);
-    kernel_wait(s->kernel, s->postmaster);
+    return kernel_wait(s->kernel, s->postmaster);
 }
 
 bool server_is_alive(struct server *s)
@@ -445,7 +457,7 @@ int server_hand_in(struct server *s, int fd)
 
 int server_handed_in(struct server *s)
 {
-    return kernel_handed_in(s->kernel);
+    return s->started ? kernel_handed_in(s->kernel) : -EAGAIN;
 }
 
 const char *server_directory(const struct server *s)

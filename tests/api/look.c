@@ -88,7 +88,7 @@ static void states(const char *top)
     CHECK(calf_open(dir, NULL, &db, &err) == CALF_HELD);
     end_holder(&h, 0);
     CHECK(calf_look(dir, &st, &err) == CALF_OK && st.state == CALF_CLOSED && !st.uri[0]);
-    snprintf(path, sizeof(path), "%s/calf.listen", dir);
+    snprintf(path, sizeof(path), "%s/pg_stat_tmp/calf.listen", dir);
     CHECK(access(path, F_OK) < 0);
 
     h = start_holder(dir, dir);

@@ -258,7 +258,7 @@ smart() {
     exec 8>"$scratch/smart.in"
     echo 'select 1;' >&8
     until_true grep -q 1 "$scratch/smart.out"
-    kill -USR1 "$server"
+    kill -USR2 "$server"
     until_true grep -q 'received smart shutdown' "$scratch/up.err"
     echo 'select 42;' >&8
     until_true grep -q 42 "$scratch/smart.out"
@@ -269,7 +269,7 @@ smart() {
     forget_server
     [ "$(state "$scratch/smart" state)" = closed ]
 }
-check 'SIGUSR1 waits for the sessions' smart
+check 'SIGUSR2 waits for the sessions' smart
 
 twice() {
     local word slow="sh -c 'echo \$\$ >$scratch/archives; exec sleep 600'; :"
@@ -277,7 +277,7 @@ twice() {
     up "$scratch/twice"
     sql 'select pg_sleep(600)' -h "$scratch/twice" -U postgres 2>/dev/null &
     until_true has_session "$scratch/twice"
-    kill -USR1 "$server"
+    kill -USR2 "$server"
     until_true grep -q 'received smart shutdown' "$scratch/up.err"
     kill -INT "$server" # hurries: fast
     wait "$server"
@@ -286,7 +286,7 @@ twice() {
     up "$scratch/twice"
     sql 'select pg_sleep(600)' -h "$scratch/twice" -U postgres 2>/dev/null &
     until_true has_session "$scratch/twice"
-    kill -USR1 "$server"
+    kill -USR2 "$server"
     until_true grep -q 'received smart shutdown' "$scratch/up.err"
     kill -QUIT "$server"
     wait "$server"
@@ -308,7 +308,7 @@ twice() {
     sql 'select pg_sleep(600)' -h "$scratch/twice" -U postgres 2>/dev/null &
     until_true has_session "$scratch/twice"
     for word in smart fast; do # the third ends it
-        kill "-$([ $word = smart ] && echo USR1 || echo TERM)" "$server"
+        kill "-$([ $word = smart ] && echo USR2 || echo TERM)" "$server"
         until_true grep -q "received $word shutdown" "$scratch/up.err"
     done
     kill -TERM "$server"
@@ -390,6 +390,139 @@ log_option() {
     untouched "$scratch/logged" refused 1 'cannot open the log file /nowhere/log' "$calf" serve "$scratch/logged" --log /nowhere/log
 }
 check '--log gets the messages' log_option
+
+before_ready() { # who sees "ready" can connect: the sockets are there before PostgreSQL is
+    local port
+    copy early
+    up "$scratch/early" --tcp 0 --password-file "$scratch/secret"
+    down
+    : >"$scratch/early/recovery.signal"
+    rm -f "$scratch/go"
+    echo "restore_command = 'until test -e $scratch/go; do sleep 0.1; done; false'" >>"$scratch/early/postgresql.conf"
+    port=$(python3 -c 'import socket; s = socket.socket(); s.bind(("127.0.0.1", 0)); print(s.getsockname()[1])')
+    "$calf" serve "$scratch/early" --tcp "$port" >"$scratch/up.out" 2>"$scratch/up.err" </dev/null &
+    server=$!
+    echo $server >>"$scratch/servers"
+    until_true has_child $server
+    fails grep -q ready "$scratch/early/postmaster.pid"
+    # nobody is answered yet, nobody is refused
+    sql 'select 41' -h "$scratch/early" -U postgres >"$scratch/sooner" 2>&1 &
+    local first=$!
+    PGPASSWORD='correct horse' sql 'select 42' -h 127.0.0.1 -p "$port" -U postgres >"$scratch/later" 2>&1 &
+    local second=$!
+    touch "$scratch/go"
+    wait $first && wait $second
+    grep -qx 41 "$scratch/sooner" && grep -qx 42 "$scratch/later"
+    down
+    [ ! -e "$scratch/early/.s.PGSQL.5432" ]
+    # one that is refused leaves no socket
+    fails "$calf" serve "$scratch/early" --socket "$scratch/early.d" -c no_such=1 2>"$scratch/err"
+    [ ! -e "$scratch/early.d/.s.PGSQL.5432" ] && [ ! -e "$scratch/early/pg_stat_tmp/calf.listen" ]
+}
+check 'it listens before PostgreSQL says that it is ready' before_ready
+
+found_by_group() {
+    copy group
+    chmod -R g+rX "$scratch/group"
+    up "$scratch/group"
+    [ "$(stat -c %a "$scratch/group" "$scratch/group/pg_stat_tmp/calf.listen" | xargs)" = '750 640' ]
+    client pg_basebackup -h "$scratch/group" -U postgres -D "$scratch/based" -X fetch -c fast
+    [ -z "$(find "$scratch/based" -name 'calf*')" ]
+    down
+}
+check 'where it listens is for who may read the directory, and in no base backup' found_by_group
+
+messages() { # a message is there before the answer; calf's own statements are not among them
+    local n
+    copy said
+    up "$scratch/said" -c log_statement=all -c log_min_duration_statement=0 -c log_disconnections=on --password-file "$scratch/secret" --tcp 0
+    fails grep 'statement:\|disconnection' "$scratch/up.err"
+    for n in 1 2 3 4 5; do
+        fails sql "select nonsense$n" -h "$scratch/said" -U postgres
+        grep -q "column \"nonsense$n\" does not exist" "$scratch/up.err"
+    done
+    kill -HUP "$server"
+    until_true grep -q 'received SIGHUP' "$scratch/up.err"
+    fails grep 'statement: select pg_reload_conf' "$scratch/up.err"
+    down
+}
+check 'PostgreSQL messages are there before the answer, without those of calf itself' messages
+
+by_itself() {
+    copy itself
+    cat >"$scratch/end.c" <<'END'
+#include "postgres.h"
+#include "fmgr.h"
+#include <signal.h>
+#include <unistd.h>
+PG_MODULE_MAGIC;
+PG_FUNCTION_INFO_V1(kill_9);
+Datum kill_9(PG_FUNCTION_ARGS)
+{
+    kill(PG_GETARG_BOOL(0) ? getppid() : getpid(), SIGKILL);
+    PG_RETURN_NULL();
+}
+END
+    gcc -O1 -w -fPIC -shared -I"$pgsql/include/server" "$scratch/end.c" -o "$scratch/end.so"
+    for how in 'true by signal 9 (Killed)' 'false with exit code 1'; do
+        up "$scratch/itself" -c restart_after_crash=off
+        sql "create or replace function kill_9(bool) returns int language c as '$scratch/end.so'; select kill_9(${how%% *})" \
+            -h "$scratch/itself" -U postgres || :
+        gone "$server"
+        rc=0 && wait "$server" || rc=$?
+        forget_server
+        [ $rc = 1 ]
+        tail -n 1 "$scratch/up.err" | grep -qF "calf: PostgreSQL ended by itself, ${how#* }; its messages say why"
+    done
+}
+check 'PostgreSQL that ends by itself: how' by_itself
+
+# pg_ctl as it is installed with a stock server; it refuses root
+ctl() { "${as_user[@]}" env LD_LIBRARY_PATH="$pgsql/lib" "$bin/pg_ctl" -D "$scratch/ctl" "$@"; }
+ctl_pid() { head -n 1 "$scratch/ctl/postmaster.pid"; }
+pg_ctl_works() {
+    local pid odd="$scratch/ctl odd \$HOME \"it's\""
+    copy ctl
+    mkdir "$odd"
+    give_away "$scratch/ctl" "$odd"
+    chmod 711 "$scratch"
+    "${as_user[@]}" "$calf" serve "$scratch/ctl" --detach --socket "$odd" -c "cluster_name=it's \"\$HOME\"" --log "$odd/log"
+    pid=$(ctl_pid)
+    echo "$pid" >>"$scratch/servers"
+    ctl status | grep -q "server is running (PID: $pid)"
+    ctl status | grep -qF "$calf \"serve\" \"$scratch/ctl\""
+    echo "work_mem = '7MB'" >>"$scratch/ctl/postgresql.conf"
+    ctl reload | grep -q 'server signaled'
+    has_work_mem() { [ "$(sql 'show work_mem' -h "$odd" -U postgres)" = 7MB ]; }
+    until_true has_work_mem
+    # the same once more, with its options
+    ctl restart | grep -q 'server started'
+    gone "$pid"
+    pid=$(ctl_pid)
+    echo "$pid" >>"$scratch/servers"
+    is 'show cluster_name' "it's \"\$HOME\"" -h "$odd" -U postgres -X
+    is 'select 1' 1 -h "$odd" -U postgres
+    ctl stop -m smart | grep -q 'server stopped'
+    gone "$pid"
+    [ "$(state "$scratch/ctl" state)" = closed ]
+    # a standby
+    "${as_user[@]}" touch "$scratch/ctl/standby.signal"
+    "${as_user[@]}" "$calf" serve "$scratch/ctl" --detach -c logging_collector=on -c log_filename=at-%s%q -c log_rotation_age=0 -c "log_directory=$odd/logs"
+    pid=$(ctl_pid)
+    echo "$pid" >>"$scratch/servers"
+    is 'select pg_is_in_recovery()' t -h "$scratch/ctl" -U postgres
+    ctl promote | grep -q 'server promoted'
+    is 'select pg_is_in_recovery()' f -h "$scratch/ctl" -U postgres
+    [ ! -e "$scratch/ctl/promote" ]
+    rm -f "$odd"/logs/*
+    ctl logrotate | grep -q 'server signaled to rotate log file'
+    rotated() { [ -n "$(ls "$odd/logs")" ] && [ ! -e "$scratch/ctl/logrotate" ]; }
+    until_true rotated
+    ctl stop -m immediate | grep -q 'server stopped'
+    gone "$pid"
+    [ "$(state "$scratch/ctl" state)" = crashed ]
+}
+check 'pg_ctl: status, reload, restart, stop, promote, logrotate' pg_ctl_works
 
 many_settings() { # serve's own count as well, and the 24th is refused
     local settings=() n
@@ -708,7 +841,7 @@ private() {
     [ ! -e "$scratch/private.d/.s.PGSQL.5432" ] && [ ! -e "$scratch/private.d/.s.PGSQL.5432.lock" ]
     (umask 000 && up "$scratch/private")
     server=$(tail -n 1 "$scratch/servers")
-    [ "$(stat -c %a "$scratch/private/.s.PGSQL.5432" "$scratch/private/calf.listen" | xargs)" = '600 600' ]
+    [ "$(stat -c %a "$scratch/private/.s.PGSQL.5432" "$scratch/private/pg_stat_tmp/calf.listen" | xargs)" = '600 600' ]
     kill -TERM "$server" && gone "$server"
 }
 check 'sockets have mode 0600, directories 0700' private
@@ -718,18 +851,18 @@ leftovers() {
     up "$scratch/left"
     kill_server
     forget_server
-    [ -S "$scratch/left/.s.PGSQL.5432" ] && [ -e "$scratch/left/calf.listen" ] && [ -e "$scratch/left/postmaster.pid" ]
+    [ -S "$scratch/left/.s.PGSQL.5432" ] && [ -e "$scratch/left/pg_stat_tmp/calf.listen" ] && [ -e "$scratch/left/postmaster.pid" ]
     rc=0
     "$calf" status "$scratch/left" >"$scratch/out" || rc=$?
     [ $rc = 3 ] && grep -q 'not closed in order' "$scratch/out"
     refused 1 'nothing to stop' "$calf" stop "$scratch/left"
     url "$scratch/left" | grep -q 'host=calf:'
     [ "$("$calf" psql "$scratch/left" -XAtc 'select 1')" = 1 ]
-    [ ! -e "$scratch/left/.s.PGSQL.5432" ] && [ ! -e "$scratch/left/calf.listen" ]
+    [ ! -e "$scratch/left/.s.PGSQL.5432" ] && [ ! -e "$scratch/left/pg_stat_tmp/calf.listen" ]
     # the pid of a live process that is no server
     printf '%s\n%s\n1\n5432\n\n\n  1 2\nready\n' $$ "$scratch/left" >"$scratch/left/postmaster.pid"
     printf '%s\n%s\n1\n5432\n%s\n' $$ "$scratch/left" "$scratch/left" >"$scratch/left/.s.PGSQL.5432.lock"
-    echo "postgresql://nobody@127.0.0.1:1/postgres" >"$scratch/left/calf.listen"
+    echo "postgresql://nobody@127.0.0.1:1/postgres" >"$scratch/left/pg_stat_tmp/calf.listen"
     [ "$("$calf" psql "$scratch/left" -XAtc 'select 1')" = 1 ]
     up "$scratch/left"
     [ "$(sql 'select 1' -d "$(url "$scratch/left")")" = 1 ]
