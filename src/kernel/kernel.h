@@ -193,6 +193,7 @@ struct proc {
     pthread_t thread;
     _Atomic int carrier_tid; /* the carrier's own thread id; futex until it is known */
     _Atomic int tid;         /* host thread that runs this process now; target of kicks */
+    _Atomic bool kicked;     /* a kick is under way to it, and finds what is posted until it comes */
     _Atomic int go;          /* futex: 1 when exec has a program for the parked carrier, 2: leave */
     void *carrier_sp;        /* where the carrier's own stack was left; NULL: it is there */
     struct program *prog, *next_prog; /* next_prog: set by exec, taken by the carrier */
@@ -300,7 +301,7 @@ _Noreturn void context_enter(void *sp, void *entry);
 _Noreturn void fork_return(void *carrier_sp, void *to, const void *from, size_t size);
 
 /* ---- signal.c ------------------------------------------------------------ */
-extern int kick_signal; /* the one real-time signal calf uses */
+extern int kick_signal; /* the real-time signal calf uses */
 void signals_hold(void);
 void signals_release(void);
 int signal_post(struct proc *p, int sig);   /* from any thread; kernel.lock may be held */

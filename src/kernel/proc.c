@@ -440,9 +440,10 @@ static void *carrier(void *arg)
     futex_wake(&p->carrier_tid, 1);
     while (atomic_load(&p->go) == 0)
         syscall(SYS_futex, &p->go, 0 | 128, 0, NULL, NULL, 0);
-    set_self(p);
-    if (p->go == GO_RUN) {
+    if (p->go == GO_RUN)
         atomic_store(&p->tid, p->carrier_tid);
+    set_self(p); /* after `tid`, see kick() */
+    if (p->go == GO_RUN) {
         if (atomic_load(&p->host_pid))
             outside_wait(p);
         else

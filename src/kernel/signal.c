@@ -1,8 +1,9 @@
 /*
  * signal.c - virtual signals: dispositions, masks, delivery, faults
  *
- * A signal is a bit in proc.pending.  Whoever sets it kicks the carrier with
- * one real-time signal, the only one calf uses.  What happens then:
+ * A signal is a bit in proc.pending.  Whoever sets it kicks the carrier with a
+ * real-time signal, and with SIGSTKFLT where the system has no more room to queue
+ * that one.  What happens then:
  *  - the carrier waits in intr_syscall(): the call ends with -EINTR, and the
  *    gate that made it delivers on its way out;
  *  - it computes inside an image: the handler runs right there, on its stack;
@@ -11,6 +12,11 @@
  *    there could leave the host's locks held for ever.  So the text of its images
  *    loses the right to be executed: where the host's code returns to it, it
  *    faults, and the fault kicks again.
+ *
+ * The rule that matters: a process has at most one kick under way (proc.kicked), and no kick is
+ * heard in the handler of another but where a virtual handler runs, whose mask bounds how deep
+ * that goes.  Real-time signals are queued, and each one queued is a frame on the stack: who may
+ * send signals as fast as he likes would end the server by them.
  *
  * Faults (SIGSEGV, SIGBUS, SIGFPE, SIGILL, and the SIGABRT of a library's abort())
  * of a carrier are signals of its process; those of other threads go to whoever
@@ -39,10 +45,13 @@ struct proc *self(void)
     return current;
 }
 
+/* A kick that came to this thread while it ran another process, or none, is not under way any more. */
 void set_self(struct proc *p)
 {
     current = p;
     __asm__ volatile("" ::: "memory");
+    if (p)
+        atomic_store(&p->kicked, false);
 }
 
 bool on_main_thread(void)
@@ -87,12 +96,18 @@ static bool ignored(struct proc *p, int sig)
     return handler == SIG_IGN || (handler == SIG_DFL && ignored_by_default(sig));
 }
 
+/* `tid` is read after the flag is set, and set_self() clears it after `tid` was set: no kick that
+ * went to a thread which ran the process before leaves the flag behind. */
 void kick(struct proc *p)
 {
-    int tid = atomic_load(&p->tid);
+    int tid, saved = errno;
 
-    if (tid > 0)
-        syscall(SYS_tgkill, getpid(), tid, kick_signal);
+    if (atomic_exchange(&p->kicked, true))
+        return;
+    tid = atomic_load(&p->tid);
+    if (tid > 0 && syscall(SYS_tgkill, getpid(), tid, kick_signal) < 0 && errno == EAGAIN)
+        syscall(SYS_tgkill, getpid(), tid, SIGSTKFLT); /* not queued, so there is always room */
+    errno = saved;
 }
 
 /* Returns 0; a signal to a zombie is accepted and forgotten, as on Linux. */
@@ -116,39 +131,72 @@ int signal_post(struct proc *p, int sig)
 
 /* ---- delivery ------------------------------------------------------------- */
 
-/* Runs what is pending and open.  Returns true when no handler ran without SA_RESTART. */
+static void gate_open(struct proc *p)
+{
+    atomic_store_explicit(&p->in_gate, p->in_gate - 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void gate_shut(struct proc *p)
+{
+    atomic_store_explicit(&p->in_gate, p->in_gate + 1, memory_order_relaxed);
+    atomic_signal_fence(memory_order_seq_cst);
+}
+
+static void run_handler(struct proc *p, int sig)
+{
+    struct vsigaction act = p->act[sig];
+    uint64_t mask = atomic_load(&p->blocked);
+
+    if (act.flags & SA_RESETHAND)
+        p->act[sig].handler = SIG_DFL;
+    atomic_store(&p->blocked, (mask | act.mask | (act.flags & SA_NODEFER ? 0 : SIGBIT(sig))) &
+                                  ~SIGBIT(SIGKILL));
+    gate_open(p);
+    if (act.flags & SA_SIGINFO) {
+        siginfo_t info = {.si_signo = sig, .si_code = SI_USER};
+
+        act.action(sig, &info, NULL);
+    } else {
+        act.handler(sig);
+    }
+    p = self();
+    gate_shut(p);
+    atomic_store(&p->blocked, mask);
+}
+
+/*
+ * The end of a gate: runs what is pending and open, and leaves the gate open.  Until then kicks that
+ * come find it shut, but for while a handler runs.  Returns true when no handler ran without
+ * SA_RESTART.
+ */
 static bool deliver(struct proc *p)
 {
     bool restart = true;
-    uint64_t open;
 
-    while ((open = atomic_load(&p->pending) & ~atomic_load(&p->blocked)) != 0) {
-        int sig = open & SIGBIT(SIGKILL) ? SIGKILL : __builtin_ctzll(open) + 1;
-        struct vsigaction act = p->act[sig];
-        uint64_t mask = atomic_load(&p->blocked);
+    for (;;) {
+        uint64_t open = atomic_load(&p->pending) & ~atomic_load(&p->blocked);
+        int sig = open & SIGBIT(SIGKILL) ? SIGKILL : open ? __builtin_ctzll(open) + 1 : 0;
 
-        atomic_fetch_and(&p->pending, ~SIGBIT(sig));
-        if (act.handler == SIG_IGN || (act.handler == SIG_DFL && ignored_by_default(sig)))
+        if (!sig) {
+            gate_open(p);
+            if (!deliverable(p))
+                return restart;
+            gate_shut(p); /* it came between the look and the opening */
             continue;
-        if (act.handler == SIG_DFL)
-            proc_exit(sig);
-        if (!(act.flags & SA_RESTART))
-            restart = false;
-        if (act.flags & SA_RESETHAND)
-            p->act[sig].handler = SIG_DFL;
-        atomic_store(&p->blocked, (mask | act.mask | (act.flags & SA_NODEFER ? 0 : SIGBIT(sig))) &
-                                      ~SIGBIT(SIGKILL));
-        if (act.flags & SA_SIGINFO) {
-            siginfo_t info = {.si_signo = sig, .si_code = SI_USER};
-
-            act.action(sig, &info, NULL);
-        } else {
-            act.handler(sig);
         }
+        atomic_fetch_and(&p->pending, ~SIGBIT(sig));
+        if (ignored(p, sig))
+            continue;
+        if (p->act[sig].handler == SIG_DFL) {
+            gate_open(p);
+            proc_exit(sig);
+        }
+        if (!(p->act[sig].flags & SA_RESTART))
+            restart = false;
+        run_handler(p, sig);
         p = self();
-        atomic_store(&p->blocked, mask);
     }
-    return restart;
 }
 
 bool gate_leave(struct proc *p)
@@ -157,11 +205,49 @@ bool gate_leave(struct proc *p)
         thread_leave_if_dying(p);
         return true;
     }
-    atomic_store_explicit(&p->in_gate, p->in_gate - 1, memory_order_relaxed);
-    atomic_signal_fence(memory_order_seq_cst);
+    gate_open(p);
     if (!deliverable(p) || p->in_gate > 0)
         return true;
+    gate_shut(p);
     return deliver(p);
+}
+
+/* In the kick's handler, which ends here as far as Linux is concerned: what runs now may be kicked,
+ * may wait, and may jump away. */
+static void deliver_here(struct proc *p)
+{
+    sigset_t kicks;
+
+    gate_shut(p);
+    sigemptyset(&kicks);
+    sigaddset(&kicks, kick_signal);
+    sigaddset(&kicks, SIGSTKFLT);
+    pthread_sigmask(SIG_UNBLOCK, &kicks, NULL);
+    deliver(p);
+}
+
+/* To the handler that was there before, under its own mask: the kernel put on ours. */
+static void pass_on(int sig, siginfo_t *info, void *context)
+{
+    const struct sigaction *to = &before[sig];
+    bool sent = info->si_code <= 0; /* by kill() or the like; a fault comes again by itself */
+    sigset_t mask = to->sa_mask;
+
+    if (to->sa_handler == SIG_IGN && sent)
+        return;
+    if (to->sa_handler == SIG_DFL || to->sa_handler == SIG_IGN) {
+        sigaction(sig, to, NULL);
+        if (sent)
+            raise(sig);
+        return;
+    }
+    if (!(to->sa_flags & SA_NODEFER))
+        sigaddset(&mask, sig);
+    pthread_sigmask(SIG_BLOCK, &mask, NULL); /* until on_fault() returns */
+    if (to->sa_flags & SA_SIGINFO)
+        to->sa_sigaction(sig, info, context);
+    else
+        to->sa_handler(sig);
 }
 
 static void on_kick(int sig, siginfo_t *info, void *context)
@@ -171,9 +257,13 @@ static void on_kick(int sig, siginfo_t *info, void *context)
     struct proc *p = self();
     int saved = errno;
 
-    (void)sig, (void)info;
-    if (!p)
+    if (!p) {
+        if (sig == SIGSTKFLT)
+            pass_on(sig, info, context);
         return;
+    }
+    if (on_main_thread())
+        atomic_store(&p->kicked, false); /* before the look at what is pending */
     if (*pc >= (greg_t)intr_window_start && *pc < (greg_t)intr_window_end) {
         *pc = (greg_t)intr_aborted;
         return;
@@ -188,7 +278,7 @@ static void on_kick(int sig, siginfo_t *info, void *context)
     if (!p->prog || p->forked_from) /* its start, or the end of the fork window, delivers */
         return;
     if (program_has_text(p->prog, *pc))
-        deliver(p);
+        deliver_here(p);
     else if (!p->threads) /* the trap would be for all its threads; so the next gate delivers */
         program_set_trap(p->prog, true); /* so it does where there can be no trap */
     errno = saved;
@@ -217,30 +307,6 @@ static void fault_deliver(int sig)
 static void fault_die(int sig)
 {
     proc_exit(sig);
-}
-
-/* To the handler that was there before, under its own mask: the kernel put on ours. */
-static void pass_on(int sig, siginfo_t *info, void *context)
-{
-    const struct sigaction *to = &before[sig];
-    bool sent = info->si_code <= 0; /* by kill() or the like; a fault comes again by itself */
-    sigset_t mask = to->sa_mask;
-
-    if (to->sa_handler == SIG_IGN && sent)
-        return;
-    if (to->sa_handler == SIG_DFL || to->sa_handler == SIG_IGN) {
-        sigaction(sig, to, NULL);
-        if (sent)
-            raise(sig);
-        return;
-    }
-    if (!(to->sa_flags & SA_NODEFER))
-        sigaddset(&mask, sig);
-    pthread_sigmask(SIG_BLOCK, &mask, NULL); /* until on_fault() returns */
-    if (to->sa_flags & SA_SIGINFO)
-        to->sa_sigaction(sig, info, context);
-    else
-        to->sa_handler(sig);
 }
 
 static void on_fault(int sig, siginfo_t *info, void *context)
@@ -272,7 +338,7 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 /* Our handlers are there while a kernel is. */
 void signals_hold(void)
 {
-    struct sigaction sa = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO | SA_NODEFER};
+    struct sigaction sa = {.sa_sigaction = on_kick, .sa_flags = SA_SIGINFO};
 
     pthread_mutex_lock(&host_lock);
     if (users++ > 0)
@@ -284,10 +350,12 @@ void signals_hold(void)
             break;
     }
     sigemptyset(&sa.sa_mask);
+    sigaddset(&sa.sa_mask, kick_signal);
+    sigaddset(&sa.sa_mask, SIGSTKFLT);
     sigaction(kick_signal, &sa, &before[kick_signal]); /* none may be free */
+    sigaction(SIGSTKFLT, &sa, &before[SIGSTKFLT]);
     sa.sa_sigaction = on_fault;
     sa.sa_flags = SA_SIGINFO | SA_NODEFER | SA_ONSTACK;
-    sigaddset(&sa.sa_mask, kick_signal);
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
         sigaction(faults[i], &sa, &before[faults[i]]);
 out:
@@ -308,17 +376,19 @@ void signals_release(void)
     pthread_mutex_lock(&host_lock);
     if (--users == 0) {
         give_back(kick_signal);
+        give_back(SIGSTKFLT);
         for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
             give_back(faults[i]);
     }
     pthread_mutex_unlock(&host_lock);
 }
 
-/* The mask of every carrier: only the kick and real faults come through. */
+/* The mask of every carrier: only kicks and real faults come through. */
 void carrier_sigmask(sigset_t *set)
 {
     sigfillset(set);
     sigdelset(set, kick_signal);
+    sigdelset(set, SIGSTKFLT);
     for (size_t i = 0; i < sizeof(faults) / sizeof(faults[0]); i++)
         sigdelset(set, faults[i]);
 }
@@ -444,9 +514,8 @@ int sys_sigsuspend(const sigset_t *set)
     atomic_store(&p->blocked, get_set(set) & ~(SIGBIT(SIGKILL) | SIGBIT(SIGSTOP)));
     while (!deliverable(p))
         block(SYS_pause, 0, 0, 0, 0, 0, 0);
-    atomic_fetch_sub(&p->in_gate, 1);
     deliver(p);
-    atomic_fetch_add(&p->in_gate, 1);
+    gate_shut(self());
     atomic_store(&p->blocked, was);
     return -EINTR;
 }

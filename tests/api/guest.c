@@ -30,11 +30,11 @@ static void count(int sig)
         urgs++;
 }
 
-/* calf's own, named in calf.h: one real-time signal and those of faults and abort() */
+/* calf's own, named in calf.h: one real-time signal, SIGSTKFLT, and those of faults and abort() */
 static bool is_calfs(int sig)
 {
     return sig >= SIGRTMIN || sig == SIGSEGV || sig == SIGBUS || sig == SIGFPE || sig == SIGILL ||
-           sig == SIGABRT;
+           sig == SIGABRT || sig == SIGSTKFLT;
 }
 
 #define RESTORER 0x04000000 /* glibc adds it to what it sets (kernel's SA_RESTORER) */

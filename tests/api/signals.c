@@ -7,9 +7,11 @@
 
 #include <setjmp.h>
 #include <signal.h>
+#include <sys/resource.h>
 
 static sigjmp_buf back;
 static sigset_t inside; /* the mask in on_fault() */
+static volatile int stack_faults;
 
 static void on_fault(int sig, siginfo_t *info, void *context)
 {
@@ -22,6 +24,11 @@ static void on_fault(int sig, siginfo_t *info, void *context)
 static void nothing(int sig)
 {
     (void)sig;
+}
+
+static void on_stack_fault(int sig)
+{
+    stack_faults += sig == SIGSTKFLT;
 }
 
 static int ended_by(const char *dir, int sig)
@@ -58,6 +65,7 @@ int main(int argc, char **argv)
     sigaction(SIGSEGV, &fault, NULL);
     for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++) /* none is free for calf */
         signal(sig, nothing);
+    signal(SIGSTKFLT, on_stack_fault);
     CHECK(calf_open(data, NULL, &db, &err) == CALF_OK);
     conn = connect_to(calf_dsn(db));
 
@@ -75,6 +83,15 @@ int main(int argc, char **argv)
     CHECK(says(conn, "set statement_timeout = 50; select pg_sleep(1000)",
                "error: ERROR:  canceling statement due to statement timeout\n"));
 
+    /* also where the system queues no signal any more; what replaces it there is the host's as well */
+    CHECK(setrlimit(RLIMIT_SIGPENDING, &(struct rlimit){0, 0}) == 0);
+    CHECK(says(conn, "set statement_timeout = 50; select pg_sleep(1000)",
+               "error: ERROR:  canceling statement due to statement timeout\n"));
+    CHECK(says(conn, "set statement_timeout = 50; select count(*) from generate_series(1, 1e9)",
+               "error: ERROR:  canceling statement due to statement timeout\n"));
+    raise(SIGSTKFLT);
+    CHECK(stack_faults == 1);
+
     /* a host that wants to know of no child takes no exit status from PostgreSQL's commands */
     signal(SIGCHLD, SIG_IGN);
     CHECK(strstr(ask(conn, "copy (select 1) to program 'cat >/dev/null; exit 3'"), "exit code 3"));
@@ -84,6 +101,7 @@ int main(int argc, char **argv)
 
     /* and all is the host's again */
     CHECK(sigaction(SIGSEGV, NULL, &now) == 0 && now.sa_sigaction == on_fault);
+    CHECK(sigaction(SIGSTKFLT, NULL, &now) == 0 && now.sa_handler == on_stack_fault);
     for (int sig = SIGRTMIN; sig <= SIGRTMAX; sig++)
         CHECK(sigaction(sig, NULL, &now) == 0 && now.sa_handler == nothing);
 

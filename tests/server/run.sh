@@ -6,7 +6,7 @@
 
 set -u
 here=$(cd "$(dirname "$0")" && pwd)
-[ $# -gt 0 ] || set -- refusals crash containment sessions libraries rest leak programs features
+[ $# -gt 0 ] || set -- refusals crash containment sessions flood libraries rest leak programs features
 out=$(mktemp)
 trap 'rm -f "$out"' EXIT
 for name in "$@"; do
