@@ -27,10 +27,10 @@
  * handle that is closed, or NULL, is answered with CALF_MISUSE, never with a crash.
  *
  * Signals: while a database is open calf has handlers for one real-time signal (the highest that
- * is free, from SIGRTMAX - 1 down) and for SIGSTKFLT, SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT; of
- * the latter six it passes on what is not PostgreSQL's.  It changes nothing else: not the working
- * directory, the umask, the locale, the environment, limits, other signals or any descriptor that
- * it did not open.
+ * is free, from SIGRTMAX - 1 down) and for SIGSTKFLT, SIGSEGV, SIGBUS, SIGFPE, SIGILL and SIGABRT;
+ * of the latter six it passes on what is not PostgreSQL's.  It changes nothing else: not the
+ * working directory, the umask, the locale, the environment, limits, other signals or any
+ * descriptor that it did not open.
  *
  * After fork() the child must not use calf; to exec a program is fine, nothing of calf's is
  * inherited.  exit() with a database open is what a crash is to a server: every commit that was

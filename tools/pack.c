@@ -22,8 +22,8 @@
 
 #define FRAME_SIZE (256 << 10)
 #define PART_SIZE (2 << 20)
-#define LEVEL 6       /* higher ones save a tenth and are twice as slow to read */
-#define QUICK (-5)    /* of what is in several frames: every start reads it, twice as fast or more */
+#define LEVEL 6    /* higher ones save a tenth and are twice as slow to read */
+#define QUICK (-5) /* of what is in several frames: every start reads it, twice as fast or more */
 #define WINDOW_LOG 18 /* so that reading needs little memory */
 #define TAR_BLOCK 512
 

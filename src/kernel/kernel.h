@@ -193,9 +193,9 @@ struct proc {
     pthread_t thread;
     _Atomic int carrier_tid; /* the carrier's own thread id; futex until it is known */
     _Atomic int tid;         /* host thread that runs this process now; target of kicks */
-    _Atomic bool kicked;     /* a kick is under way to it, and finds what is posted until it comes */
-    _Atomic int go;          /* futex: 1 when exec has a program for the parked carrier, 2: leave */
-    void *carrier_sp;        /* where the carrier's own stack was left; NULL: it is there */
+    _Atomic bool kicked; /* a kick is under way to it, and finds what is posted until it comes */
+    _Atomic int go;      /* futex: 1 when exec has a program for the parked carrier, 2: leave */
+    void *carrier_sp;    /* where the carrier's own stack was left; NULL: it is there */
     struct program *prog, *next_prog; /* next_prog: set by exec, taken by the carrier */
 
     /* fork window (proc.c): the child runs on the parent's stack until exec or exit */

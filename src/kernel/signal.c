@@ -45,7 +45,7 @@ struct proc *self(void)
     return current;
 }
 
-/* A kick that came to this thread while it ran another process, or none, is not under way any more. */
+/* A kick that met this thread while it ran another process, or none, is not under way any more. */
 void set_self(struct proc *p)
 {
     current = p;
@@ -150,8 +150,8 @@ static void run_handler(struct proc *p, int sig)
 
     if (act.flags & SA_RESETHAND)
         p->act[sig].handler = SIG_DFL;
-    atomic_store(&p->blocked, (mask | act.mask | (act.flags & SA_NODEFER ? 0 : SIGBIT(sig))) &
-                                  ~SIGBIT(SIGKILL));
+    atomic_store(&p->blocked,
+                 (mask | act.mask | (act.flags & SA_NODEFER ? 0 : SIGBIT(sig))) & ~SIGBIT(SIGKILL));
     gate_open(p);
     if (act.flags & SA_SIGINFO) {
         siginfo_t info = {.si_signo = sig, .si_code = SI_USER};
@@ -166,8 +166,8 @@ static void run_handler(struct proc *p, int sig)
 }
 
 /*
- * The end of a gate: runs what is pending and open, and leaves the gate open.  Until then kicks that
- * come find it shut, but for while a handler runs.  Returns true when no handler ran without
+ * The end of a gate: runs what is pending and open, and leaves the gate open.  Until then kicks
+ * that come find it shut, but for while a handler runs.  Returns true when no handler ran without
  * SA_RESTART.
  */
 static bool deliver(struct proc *p)

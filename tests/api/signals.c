@@ -83,7 +83,8 @@ int main(int argc, char **argv)
     CHECK(says(conn, "set statement_timeout = 50; select pg_sleep(1000)",
                "error: ERROR:  canceling statement due to statement timeout\n"));
 
-    /* also where the system queues no signal any more; what replaces it there is the host's as well */
+    /* also where the system queues no signal any more; what replaces it there is the host's as well
+     */
     CHECK(setrlimit(RLIMIT_SIGPENDING, &(struct rlimit){0, 0}) == 0);
     CHECK(says(conn, "set statement_timeout = 50; select pg_sleep(1000)",
                "error: ERROR:  canceling statement due to statement timeout\n"));

@@ -1,4 +1,5 @@
-/* Whoever floods a process with signals neither ends it nor uses up its stack, and the last is heard. */
+/* Whoever floods a process with signals neither ends it nor uses up its stack, and the last is
+ * heard. */
 #include "os.h"
 
 #define SENDERS 3
