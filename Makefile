@@ -127,7 +127,7 @@ SONAME := libcalf.so.0
 # libpq's functions that have a namesake in src/api/libpq.c
 LIBPQ_BEGINS := PQconnectdb PQconnectStart PQconnectdbParams PQconnectStartParams PQsetdbLogin PQping \
 	PQpingParams
-LIBPQ_SYSTEM := getaddrinfo freeaddrinfo gai_strerror connect close
+LIBPQ_SYSTEM := getaddrinfo freeaddrinfo gai_strerror connect close getenv
 
 $(call obj,$(API)): FLAGS += -I$(PG)/pgsql/include
 $(call obj,$(API)): | pg

@@ -66,6 +66,10 @@ void pump_end(struct pump *p); /* after what was written so far */
 
 /* ---- libpq.c --------------------------------------------------------------------- */
 
+/* The host by which libpq, and drivers that hand it on, open the directory. */
+#define HOST_SIZE (PATH_MAX * 3)
+void host_of_path(char out[HOST_SIZE], const char *path);
+
 /* A session of the superuser, for PQfinish(); fails when the database is closing. */
 struct pg_conn *database_session(struct database *d);
 

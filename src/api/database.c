@@ -39,7 +39,7 @@ struct database {
     struct pump *pump; /* log.c; NULL: none */
     char superuser[SUPERUSER_SIZE];
     char dir[PATH_MAX];
-    char dsn[(PATH_MAX + SUPERUSER_SIZE) * 2 + 64];
+    char dsn[HOST_SIZE + (PATH_MAX + SUPERUSER_SIZE) * 2 + 64];
 };
 
 struct run {
@@ -198,9 +198,9 @@ static char *quote(char *to, const char *value)
 
 static void make_dsn(struct database *d)
 {
-    char host[PATH_MAX + 8];
+    char host[HOST_SIZE];
 
-    snprintf(host, sizeof(host), "calf:%s", d->dir);
+    host_of_path(host, d->dir);
     quote(stpcpy(quote(stpcpy(d->dsn, "user="), d->superuser), " dbname=postgres host="), host);
 }
 

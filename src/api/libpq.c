@@ -2,12 +2,21 @@
  * libpq.c - libpq's own API, exported by libcalf, and what `host=calf:PATH` means to it
  *
  * libpq is PostgreSQL's, unchanged: the Makefile links its objects and gives another name to the
- * few functions through which it reaches the system (getaddrinfo, connect, close) and to those that
- * begin a connection.  Their namesakes are here.  Any other host is none of our business.
+ * few functions through which it reaches the system (getaddrinfo, connect, close, getenv) and to
+ * those that begin a connection.  Their namesakes are here.  Any other host is none of our
+ * business.
+ *
+ * A host of ours is "calf:PATH", or "/calf:PATH" for drivers that resolve hosts themselves and
+ * leave alone what begins with a slash.  libpq gets the first always: it would take the second for
+ * the directory of a socket.  As it splits hosts at commas, a comma is written %2C
+ * (host_of_path()).
  *
  * The rule that matters: a host name "calf:PATH" is resolved to an abstract Unix address with the
  * database's number in it, which only our connect() understands; the descriptor that it makes is
  * remembered until close(), because it keeps a database open that nobody holds a handle of.
+ *
+ * And: what names the host is where the connection goes.  While such a connection begins, libpq
+ * sees only those variables of the environment that cannot lead it elsewhere (environment_adds()).
  */
 #include "api.h"
 
@@ -26,6 +35,7 @@
 #include <unistd.h>
 
 #define SCHEME "calf:"
+#define REFUSED "calf-refused:"     /* the host of a connection that was refused before it began */
 #define ADDRESS "calf-database/%lu" /* behind the zero byte of an abstract address */
 #define EAI_CALF (-9001) /* the database did not open; the thread's last_error says why */
 
@@ -34,6 +44,9 @@ static __thread unsigned long
     resolved; /* counted as a connection until connect() or another host */
 static __thread pid_t resolved_by;
 static __thread unsigned long chosen; /* the database that this thread's host=calf: is just now */
+/* While this thread begins a connection: what getenv() is to libpq. */
+static __thread enum { HOST_ENVIRONMENT, OWN_ENVIRONMENT, OWN_WITH_SERVICE } environment;
+static __thread const char *service; /* instead of PGSERVICE; NULL: nothing */
 
 /* ---- open connections ---------------------------------------------------------------- */
 
@@ -54,6 +67,51 @@ static void remember(struct link *l, int fd, unsigned long number)
     pthread_mutex_unlock(&lock);
 }
 
+/* ---- what a host says -------------------------------------------------------------------- */
+
+/* What stands behind a '%' that is not one itself: "2C", a comma, or "25", a percent sign. */
+static char escaped(const char *digits)
+{
+    if (digits[0] != '2')
+        return 0;
+    return digits[1] == '5' ? '%' : digits[1] == 'C' || digits[1] == 'c' ? ',' : 0;
+}
+
+void host_of_path(char out[HOST_SIZE], const char *path)
+{
+    out = stpcpy(out, "/" SCHEME);
+    for (; *path; path++)
+        if (*path == ',' || (*path == '%' && escaped(path + 1)))
+            out = stpcpy(out, *path == ',' ? "%2C" : "%25");
+        else
+            *out++ = *path;
+    *out = '\0';
+}
+
+/* The number of the database that is meant by what follows "calf:", as database_for_host(). */
+static unsigned long open_for(const char *spelled)
+{
+    char path[PATH_MAX], *to = path;
+
+    for (; *spelled && to < path + sizeof(path) - 1; spelled++) {
+        char c = *spelled == '%' ? escaped(spelled + 1) : 0;
+
+        *to++ = c ? c : *spelled;
+        spelled += c ? 2 : 0;
+    }
+    *to = '\0';
+    if (*spelled)
+        return fail(&last_error, CALF_ACCESS, "the path of the data directory is too long"), 0;
+    return database_for_host(path, &last_error);
+}
+
+/* What follows "calf:" in a host of ours, else NULL. */
+static const char *spelled_path(const char *host)
+{
+    host += *host == '/';
+    return strncmp(host, SCHEME, strlen(SCHEME)) == 0 ? host + strlen(SCHEME) : NULL;
+}
+
 /* ---- the system, as libpq sees it ------------------------------------------------------ */
 
 static void forget_resolved(void)
@@ -61,6 +119,22 @@ static void forget_resolved(void)
     if (resolved && resolved_by == getpid())
         database_disconnect(resolved);
     resolved = 0;
+}
+
+/* libpq's getenv() */
+char *calf_libpq_getenv(const char *name)
+{
+    char *value = getenv(name);
+
+    if (service && strcmp(name, "PGSERVICE") == 0)
+        return (char *)service;
+    if (environment == HOST_ENVIRONMENT || strncmp(name, "PG", 2) != 0)
+        return value;
+    if (strcmp(name, "PGUSER") == 0)
+        return value && *value ? value : SUPERUSER;
+    if (environment == OWN_WITH_SERVICE && strcmp(name, "PGSERVICE") == 0)
+        return value;
+    return environment_adds(name) || strcmp(name, "PGDATABASE") == 0 ? value : NULL;
 }
 
 int calf_libpq_getaddrinfo(const char *host, const char *service, const struct addrinfo *hints,
@@ -72,6 +146,8 @@ int calf_libpq_getaddrinfo(const char *host, const char *service, const struct a
     } * one;
     int n;
 
+    if (host && strcmp(host, REFUSED) == 0)
+        return EAI_CALF;
     if (!host || strncmp(host, SCHEME, strlen(SCHEME)) != 0)
         return getaddrinfo(host, service, hints, out);
     forget_resolved();
@@ -79,7 +155,7 @@ int calf_libpq_getaddrinfo(const char *host, const char *service, const struct a
     if (!one)
         return EAI_MEMORY;
     if (!chosen)
-        resolved = database_for_host(host + strlen(SCHEME), &last_error);
+        resolved = open_for(host + strlen(SCHEME));
     resolved_by = getpid();
     if (!chosen && !resolved) {
         free(one);
@@ -173,7 +249,7 @@ int calf_libpq_close(int fd)
     return rc;
 }
 
-/* ---- beginning a connection: without a user it is the superuser ---------------------------- */
+/* ---- beginning a connection -------------------------------------------------------------- */
 
 PGconn *libpq_PQconnectStart(const char *conninfo);
 PGconn *libpq_PQconnectdb(const char *conninfo);
@@ -187,80 +263,149 @@ PGPing libpq_PQpingParams(const char *const *keywords, const char *const *values
 PGconn *libpq_PQsetdbLogin(const char *host, const char *port, const char *options, const char *tty,
                            const char *dbname, const char *login, const char *password);
 
-struct wish {
-    bool ours, user;
+/* What the caller says of where the connection goes; NULL: nothing. */
+struct place {
+    char *host, *hostaddr, *service;
 };
 
-static void look_at(struct wish *w, const char *keyword, const char *value)
+static void place_say(struct place *p, const char *keyword, const char *value)
 {
-    if (!value || !*value)
-        return;
-    if (strcmp(keyword, "host") == 0)
-        w->ours = strncmp(value, SCHEME, strlen(SCHEME)) == 0;
-    else if (strcmp(keyword, "user") == 0)
-        w->user = true;
+    char **at = strcmp(keyword, "host") == 0       ? &p->host
+                : strcmp(keyword, "hostaddr") == 0 ? &p->hostaddr
+                : strcmp(keyword, "service") == 0  ? &p->service
+                                                   : NULL;
+
+    if (at && value && *value) {
+        free(*at);
+        *at = strdup(value);
+    }
 }
 
-static void look_into(struct wish *w, const char *conninfo)
+static void place_say_string(struct place *p, const char *conninfo)
 {
     PQconninfoOption *list = conninfo ? PQconninfoParse(conninfo, NULL) : NULL;
 
     for (PQconninfoOption *o = list; o && o->keyword; o++)
-        look_at(w, o->keyword, o->val);
+        place_say(p, o->keyword, o->val);
     PQconninfoFree(list);
 }
 
-static struct wish wish_of_environment(void)
+static bool is_string(const char *dbname)
 {
-    struct wish w = {false, false};
-
-    look_at(&w, "host", getenv("PGHOST"));
-    look_at(&w, "user", getenv("PGUSER"));
-    return w;
+    return dbname && (strchr(dbname, '=') || strstr(dbname, "://"));
 }
 
-static bool wants_superuser(const char *conninfo)
+/* As libpq reads them (conninfo_array_parse): later ones win, the first dbname may be a string. */
+static void place_say_params(struct place *p, const char *const *keywords,
+                             const char *const *values, int expand_dbname)
 {
-    struct wish w = wish_of_environment();
-
-    look_into(&w, conninfo);
-    return w.ours && !w.user;
-}
-
-/* As libpq reads them (conninfo_array_parse): later ones win, dbname may be a whole string. */
-static bool params_want_superuser(const char *const *keywords, const char *const *values,
-                                  int expand_dbname)
-{
-    struct wish w = wish_of_environment();
-
     for (int i = 0; keywords && values && keywords[i]; i++) {
-        if (expand_dbname && strcmp(keywords[i], "dbname") == 0 && values[i] &&
-            (strchr(values[i], '=') || strstr(values[i], "://")))
-            look_into(&w, values[i]);
-        else
-            look_at(&w, keywords[i], values[i]);
+        if (expand_dbname && strcmp(keywords[i], "dbname") == 0 && values[i]) {
+            if (is_string(values[i]))
+                place_say_string(p, values[i]);
+            expand_dbname = 0;
+        } else {
+            place_say(p, keywords[i], values[i]);
+        }
     }
-    return w.ours && !w.user;
 }
 
-#define PARAMS_MAX 128
-struct params {
-    const char *keywords[PARAMS_MAX + 2], *values[PARAMS_MAX + 2];
+/* Where the caller names no host: that of its service, or of the environment. */
+static void place_default(struct place *p)
+{
+    PQconninfoOption *list;
+
+    service = p->service;
+    list = PQconndefaults();
+    service = NULL;
+    for (PQconninfoOption *o = list; o && o->keyword; o++)
+        if (strcmp(o->keyword, "host") == 0)
+            place_say(p, o->keyword, o->val);
+    PQconninfoFree(list);
+}
+
+/*
+ * The host for libpq when it is one of ours, which is refused where the path or the place is not
+ * clear; to be freed.  NULL: it is not, and everything is as ever.  From here to place_end() the
+ * environment is the connection's own.
+ */
+static char *place_begin(struct place *p)
+{
+    bool named = p->host || p->service;
+    const char *path;
+    char *host = NULL;
+
+    if (!p->host)
+        place_default(p);
+    path = p->host ? spelled_path(p->host) : NULL;
+    if (p->host && strchr(p->host, ',') &&
+        (path || strstr(p->host, "," SCHEME) || strstr(p->host, ",/" SCHEME))) {
+        fail(&last_error, CALF_MISUSE,
+             "a comma begins another host, and a directory inside is the only host of a "
+             "connection; a comma in its name is written %%2C: %s",
+             p->host);
+        host = strdup(REFUSED);
+    } else if (path && p->hostaddr) {
+        fail(&last_error, CALF_MISUSE,
+             "the host %s is a directory, and hostaddr=%s names another place; leave one of both "
+             "out",
+             p->host, p->hostaddr);
+        host = strdup(REFUSED);
+    } else if (path && asprintf(&host, SCHEME "%s", path) < 0) {
+        host = NULL;
+    }
+    if (host)
+        environment = named ? OWN_ENVIRONMENT : OWN_WITH_SERVICE;
+    return host;
+}
+
+static void place_end(struct place *p, char *host)
+{
+    environment = HOST_ENVIRONMENT;
+    free(host);
+    free(p->host);
+    free(p->hostaddr);
+    free(p->service);
+}
+
+/* A connection that may begin here. */
+struct beginning {
+    struct place place;
+    char *host;                      /* for libpq; NULL: it is not ours */
+    const char **keywords, **values; /* the parameters with it, to be freed by begin_end() */
 };
 
-/* The superuser first, so that whatever follows would win.  False: too many to copy. */
-static bool with_superuser(struct params *p, const char *const *keywords, const char *const *values)
+/* Ours?  Then with libpq's parameters: the caller's, and behind them the host, so that it wins. */
+static bool begin_here(struct beginning *b, const char *const *keywords, const char *const *values,
+                       int expand_dbname)
 {
-    int n = 0;
+    size_t n = 0, size;
 
-    p->keywords[0] = "user";
-    p->values[0] = SUPERUSER;
-    for (; keywords[n] && n < PARAMS_MAX; n++) {
-        p->keywords[n + 1] = keywords[n];
-        p->values[n + 1] = values[n];
+    *b = (struct beginning){0};
+    place_say_params(&b->place, keywords, values, expand_dbname);
+    b->host = place_begin(&b->place);
+    if (!b->host)
+        return false;
+    while (keywords && values && keywords[n])
+        n++;
+    size = (n + 2) * sizeof(*keywords);
+    b->keywords = calloc(2, size);
+    if (!b->keywords) /* as for libpq itself: too many or too little memory */
+        return false;
+    b->values = b->keywords + n + 2;
+    for (size_t i = 0; i < n; i++) {
+        b->keywords[i] = keywords[i];
+        b->values[i] = values[i];
     }
-    p->keywords[n + 1] = p->values[n + 1] = NULL;
-    return !keywords[n];
+    b->keywords[n] = "host";
+    b->values[n] = b->host;
+    return true;
+}
+
+static void begin_end(struct beginning *b)
+{
+    free(b->keywords);
+    place_end(&b->place, b->host);
 }
 
 static const char *const dbname_only[] = {"dbname", NULL};
@@ -272,83 +417,92 @@ static const char *const dbname_only[] = {"dbname", NULL};
 
 PGconn *PQconnectStart(const char *conninfo)
 {
-    struct params p;
+    struct beginning b;
+    PGconn *conn = begin_here(&b, OF_STRING(conninfo), 1)
+                       ? libpq_PQconnectStartParams(b.keywords, b.values, 1)
+                       : libpq_PQconnectStart(conninfo);
 
-    return wants_superuser(conninfo) && with_superuser(&p, OF_STRING(conninfo))
-               ? libpq_PQconnectStartParams(p.keywords, p.values, 1)
-               : libpq_PQconnectStart(conninfo);
+    begin_end(&b);
+    return conn;
 }
 
 PGconn *PQconnectdb(const char *conninfo)
 {
-    struct params p;
+    struct beginning b;
+    PGconn *conn = begin_here(&b, OF_STRING(conninfo), 1)
+                       ? libpq_PQconnectdbParams(b.keywords, b.values, 1)
+                       : libpq_PQconnectdb(conninfo);
 
-    return wants_superuser(conninfo) && with_superuser(&p, OF_STRING(conninfo))
-               ? libpq_PQconnectdbParams(p.keywords, p.values, 1)
-               : libpq_PQconnectdb(conninfo);
+    begin_end(&b);
+    return conn;
 }
 
 PGPing PQping(const char *conninfo)
 {
-    struct params p;
+    struct beginning b;
+    PGPing answer = begin_here(&b, OF_STRING(conninfo), 1)
+                        ? libpq_PQpingParams(b.keywords, b.values, 1)
+                        : libpq_PQping(conninfo);
 
-    return wants_superuser(conninfo) && with_superuser(&p, OF_STRING(conninfo))
-               ? libpq_PQpingParams(p.keywords, p.values, 1)
-               : libpq_PQping(conninfo);
+    begin_end(&b);
+    return answer;
 }
 
 PGconn *PQconnectStartParams(const char *const *keywords, const char *const *values,
                              int expand_dbname)
 {
-    struct params p;
+    struct beginning b;
+    PGconn *conn = begin_here(&b, keywords, values, expand_dbname)
+                       ? libpq_PQconnectStartParams(b.keywords, b.values, expand_dbname)
+                       : libpq_PQconnectStartParams(keywords, values, expand_dbname);
 
-    return params_want_superuser(keywords, values, expand_dbname) &&
-                   with_superuser(&p, keywords, values)
-               ? libpq_PQconnectStartParams(p.keywords, p.values, expand_dbname)
-               : libpq_PQconnectStartParams(keywords, values, expand_dbname);
+    begin_end(&b);
+    return conn;
 }
 
 PGconn *PQconnectdbParams(const char *const *keywords, const char *const *values, int expand_dbname)
 {
-    struct params p;
+    struct beginning b;
+    PGconn *conn = begin_here(&b, keywords, values, expand_dbname)
+                       ? libpq_PQconnectdbParams(b.keywords, b.values, expand_dbname)
+                       : libpq_PQconnectdbParams(keywords, values, expand_dbname);
 
-    return params_want_superuser(keywords, values, expand_dbname) &&
-                   with_superuser(&p, keywords, values)
-               ? libpq_PQconnectdbParams(p.keywords, p.values, expand_dbname)
-               : libpq_PQconnectdbParams(keywords, values, expand_dbname);
+    begin_end(&b);
+    return conn;
 }
 
 PGPing PQpingParams(const char *const *keywords, const char *const *values, int expand_dbname)
 {
-    struct params p;
+    struct beginning b;
+    PGPing answer = begin_here(&b, keywords, values, expand_dbname)
+                        ? libpq_PQpingParams(b.keywords, b.values, expand_dbname)
+                        : libpq_PQpingParams(keywords, values, expand_dbname);
 
-    return params_want_superuser(keywords, values, expand_dbname) &&
-                   with_superuser(&p, keywords, values)
-               ? libpq_PQpingParams(p.keywords, p.values, expand_dbname)
-               : libpq_PQpingParams(keywords, values, expand_dbname);
+    begin_end(&b);
+    return answer;
 }
 
 PGconn *PQsetdbLogin(const char *host, const char *port, const char *options, const char *tty,
                      const char *dbname, const char *login, const char *password)
 {
-    struct wish w = wish_of_environment();
+    struct place place = {NULL, NULL, NULL};
+    char *ours;
+    PGconn *conn;
 
-    if (dbname && (strchr(dbname, '=') || strstr(dbname, "://")))
-        look_into(&w, dbname);
-    look_at(&w, "host", host);
-    look_at(&w, "user", login);
-    return libpq_PQsetdbLogin(host, port, options, tty, dbname,
-                              w.ours && !w.user ? SUPERUSER : login, password);
+    if (is_string(dbname))
+        place_say_string(&place, dbname);
+    place_say(&place, "host", host);
+    ours = place_begin(&place);
+    conn = libpq_PQsetdbLogin(ours ? ours : host, port, options, tty, dbname, login, password);
+    place_end(&place, ours);
+    return conn;
 }
 
 /* Neither the host's environment nor settings of the role or the database change it. */
 PGconn *database_session(struct database *d)
 {
-    static const char *const keywords[] = {"host", "hostaddr", "user", "dbname", "options", NULL};
-    const char *const values[] = {SCHEME,
-                                  "",
-                                  database_superuser(d),
-                                  "postgres",
+    static const char *const keywords[] = {"host", "user", "dbname", "options", NULL};
+    const char *const values[] = {SCHEME, database_superuser(d), "postgres",
                                   "-c client_min_messages=error -c search_path=pg_catalog "
                                   "-c statement_timeout=0 -c lock_timeout=0 "
                                   "-c idle_session_timeout=0 -c default_transaction_read_only=off",
@@ -356,7 +510,9 @@ PGconn *database_session(struct database *d)
     PGconn *conn;
 
     chosen = database_number(d);
+    environment = OWN_ENVIRONMENT;
     conn = libpq_PQconnectdbParams(keywords, values, 0);
+    environment = HOST_ENVIRONMENT;
     chosen = 0;
     return conn;
 }

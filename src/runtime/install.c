@@ -29,11 +29,27 @@ extern const char calf_archive[] __attribute__((weak)), calf_archive_end[] __att
 
 int fail(struct calf_error *err, enum calf_code code, const char *fmt, ...)
 {
+    static const char gap[] = " ... ";
+    const size_t half = (sizeof(err->text) - sizeof(gap)) / 2;
+    char *text = NULL, *tail;
     va_list ap;
+    int n;
 
     va_start(ap, fmt);
-    vsnprintf(err->text, sizeof(err->text), fmt, ap);
+    n = vasprintf(&text, fmt, ap);
     va_end(ap);
+    if (n >= (int)sizeof(err->text)) { /* a long path must not hide what was wrong with it */
+        tail = text + n - half;
+        while ((*tail & 0xC0) == 0x80) /* a character of UTF-8 is not cut */
+            tail++;
+        n = (int)half;
+        while ((text[n] & 0xC0) == 0x80)
+            n--;
+        snprintf(err->text, sizeof(err->text), "%.*s%s%s", n, text, gap, tail);
+    } else {
+        strcpy(err->text, n < 0 ? "out of memory" : text);
+    }
+    free(text);
     err->code = code;
     return -1;
 }

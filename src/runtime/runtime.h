@@ -24,6 +24,12 @@ struct archive_entry;
 int fail(struct calf_error *err, enum calf_code code, const char *fmt, ...)
     __attribute__((format(printf, 3, 4)));
 
+/*
+ * May a variable of the host's environment act on what is inside?  Those of libpq and PostgreSQL
+ * only where they add to a connection; the others would lead it elsewhere, or refuse it.
+ */
+bool environment_adds(const char *name);
+
 /* A PostgreSQL built for calf: below `root` are its bin, lib and share. */
 struct install {
     char root[PATH_MAX];

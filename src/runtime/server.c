@@ -88,13 +88,28 @@ static int make_kernel(struct server *s, struct calf_error *err)
                : fail(err, CALF_SYSTEM, "cannot prepare to run PostgreSQL: %s", strerror(errno));
 }
 
+/* An option of libpq's that is new in some version is none of these, so it does nothing. */
+bool environment_adds(const char *name)
+{
+    static const char *const adds[] = {"APPNAME",  "CLIENTENCODING", "CONNECT_TIMEOUT", "DATESTYLE",
+                                       "GEQO",     "LOCALEDIR",      "OPTIONS",         "PASSFILE",
+                                       "PASSWORD", "SERVICEFILE",    "SYSCONFDIR",      "TZ"};
+    size_t size = strcspn(name, "=");
+
+    if (strncmp(name, "PG", 2) != 0 || name[2] == '_') /* PG_COLOR ... */
+        return true;
+    for (size_t i = 0; i < sizeof(adds) / sizeof(adds[0]); i++)
+        if (strlen(adds[i]) + 2 == size && strncmp(name + 2, adds[i], size - 2) == 0)
+            return true;
+    return false;
+}
+
 static void make_environment(struct server *s, const char *superuser)
 {
     int n = 0;
 
     for (char **e = host_environ(); *e && n < ENV_MAX - 8; e++)
-        if (strncmp(*e, "PGDATA=", 7) && strncmp(*e, "PGHOST=", 7) && strncmp(*e, "PGPORT=", 7) &&
-            strncmp(*e, "PGUSER=", 7) && strncmp(*e, "PGDATABASE=", 11))
+        if (environment_adds(*e))
             s->env[n++] = *e;
     snprintf(s->env_own[0], sizeof(s->env_own[0]), "PGHOST=@" INBOX_DIR);
     snprintf(s->env_own[1], sizeof(s->env_own[1]), "PGPORT=" SERVER_PORT);
