@@ -106,6 +106,11 @@ struct target {
 /* The directory: `word`, else $CALF_DATA, else the application data directory (its parent is made).
  * 0, or an exit code after a message. */
 int target_name(struct target *t, const char *word);
+/*
+ * Of libpq's variables only those stay that say who connects and how the session is: where to is
+ * said by the command line.  Before anything connects.
+ */
+void forget_places(void);
 /* SIGINT, SIGTERM, SIGHUP, SIGQUIT, SIGUSR1 and SIGWINCH wait until somebody takes them; call it
  * before anything is opened.  SIGPIPE is ignored. */
 void block_signals(void);

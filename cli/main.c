@@ -135,6 +135,7 @@ int main(int argc, char **argv)
     int rc;
 
     hold_standard();
+    forget_places();
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
         return printf("calf %s\n", calf_version()), 0;
     if (strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)

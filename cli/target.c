@@ -137,6 +137,29 @@ int open_watched(const char *dir, const struct calf_options *options, calf_db **
     return w.code;
 }
 
+void forget_places(void)
+{
+    static const char *const stay[] = {"user",
+                                       "password",
+                                       "passfile",
+                                       "options",
+                                       "client_encoding",
+                                       "connect_timeout",
+                                       "application_name"};
+    PQconninfoOption *list = PQconndefaults();
+
+    for (PQconninfoOption *o = list; o && o->keyword; o++) {
+        bool stays = !o->envvar;
+
+        for (size_t i = 0; i < sizeof(stay) / sizeof(stay[0]); i++)
+            stays |= strcmp(o->keyword, stay[i]) == 0;
+        if (!stays)
+            unsetenv(o->envvar);
+    }
+    unsetenv("PGREQUIRESSL"); /* an old PGSSLMODE, which is not in libpq's table */
+    PQconninfoFree(list);
+}
+
 /* PGHOST and its kin lead to the address, as libpq reads it. */
 static int set_environment(const char *uri)
 {

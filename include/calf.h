@@ -19,9 +19,11 @@
  *
  * Without calf.h: a libpq connection string with `host=calf:/path/to/dir` opens that directory on
  * demand and closes it when the last such connection is gone, or so many milliseconds after that as
- * the environment variable CALF_LINGER says; `host=calf:` is a temporary database.  Without `user`
- * it is postgres, the superuser unless the cluster was made with another one: where there is no
- * such role, PostgreSQL refuses the connection and says so.
+ * the environment variable CALF_LINGER says; `host=calf:` is a temporary database.  `/calf:` is the
+ * same, for drivers that resolve other hosts themselves.  A comma in the path is written %2C, and a
+ * percent sign before 2C or 25 as %25.  PGHOSTADDR, PGSERVICE and such do not matter.  Without
+ * `user` it is postgres, the superuser unless the cluster was made with another one: where there is
+ * no such role, PostgreSQL refuses the connection and says so.
  *
  * Threads: every function may be called by any thread at any time; a stack of 128 KB is enough.  A
  * handle that is closed, or NULL, is answered with CALF_MISUSE, never with a crash.

@@ -386,8 +386,9 @@ static bool begin_here(struct beginning *b, const char *const *keywords, const c
     b->host = place_begin(&b->place);
     if (!b->host)
         return false;
-    while (keywords && values && keywords[n])
-        n++;
+    if (strcmp(b->host, REFUSED) != 0) /* else nothing of the caller's, whose hostaddr would win */
+        while (keywords && values && keywords[n])
+            n++;
     size = (n + 2) * sizeof(*keywords);
     b->keywords = calloc(2, size);
     if (!b->keywords) /* as for libpq itself: too many or too little memory */
@@ -493,6 +494,8 @@ PGconn *PQsetdbLogin(const char *host, const char *port, const char *options, co
         place_say_string(&place, dbname);
     place_say(&place, "host", host);
     ours = place_begin(&place);
+    if (ours && strcmp(ours, REFUSED) == 0)
+        dbname = NULL; /* whose hostaddr would win */
     conn = libpq_PQsetdbLogin(ours ? ours : host, port, options, tty, dbname, login, password);
     place_end(&place, ours);
     return conn;

@@ -158,6 +158,11 @@ static int socket_address(const char *dir, struct sockaddr_un *out, struct calf_
     char path[PATH_MAX + 32];
 
     snprintf(path, sizeof(path), "%s/.s.PGSQL." SERVER_PORT, dir);
+    if (strchr(dir, ','))
+        return fail(err, CALF_ACCESS,
+                    "the socket directory %s has a comma, where clients begin another host; name "
+                    "another directory for the socket",
+                    dir);
     if (strlen(path) >= sizeof(out->sun_path))
         return fail(err, CALF_ACCESS,
                     "the socket path %s has %zu bytes, and the system allows %zu; name a shorter "
@@ -250,7 +255,7 @@ static void make_unix_uri(struct listener *l, const char *dir)
 {
     char name[PATH_MAX * 3];
 
-    encode(name, dir, " %&#?+'\"");
+    encode(name, dir, " %&#?+'\"=");
     snprintf(l->uri, sizeof(l->uri), "postgresql://%s@/postgres?host=%s&port=" SERVER_PORT, l->user,
              name);
 }
@@ -261,10 +266,12 @@ static int listen_unix(struct listener *l, const char *dir, struct calf_error *e
     const char *path = un.sun_path;
     mode_t mode = 0600;
 
+    if (socket_address(l->address, &un, err) < 0)
+        return -1;
     if (mkdir(l->address, 0700) < 0 && errno != EEXIST)
         return fail(err, CALF_ACCESS, "cannot create the socket directory %s: %s", l->address,
                     strerror(errno));
-    if (socket_address(l->address, &un, err) < 0 || path_is_free(&un, err) < 0)
+    if (path_is_free(&un, err) < 0)
         return -1;
     unlink(path);
     l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
