@@ -34,8 +34,17 @@
  * working directory, the umask, the locale, the environment, limits, other signals or any
  * descriptor that it did not open.
  *
- * After fork() the child must not use calf; to exec a program is fine, nothing of calf's is
- * inherited.  exit() with a database open is what a crash is to a server: every commit that was
+ * After fork() a child of a process that has a database open can execute programs; nothing of
+ * calf's is inherited, no descriptor and no lock.  A child that goes on as a copy of its parent has
+ * no PostgreSQL: what needs one is answered with CALF_MISUSE and a sentence, and so is host=calf:,
+ * in this process and its children.  calf_healthy() is 0; calf_close() and calf_wire_close() give
+ * the handle back and end nothing of the parent's; calf_dsn(), calf_directory(), calf_uri() and
+ * calf_look() answer as ever.  A libpq connection of the parent's is not the child's to use, as
+ * with any libpq: PQfinish() ends the parent's session.  A child has the ways that two processes
+ * have: open databases after fork(), or connect to what calf_listen() began.  If no database was
+ * open (lingering ones are), the child uses calf as if it had started by itself.
+ *
+ * exit() with a database open is what a crash is to a server: every commit that was
  * acknowledged is there when it is opened again.  One that only lingers is closed by exit().
  */
 #ifndef CALF_H

@@ -20,6 +20,15 @@ struct pg_conn; /* libpq's PGconn */
 struct calf_error *error_room(struct calf_error *err, struct calf_error *own);
 int closed_handle(struct calf_error *err); /* CALF_MISUSE */
 
+/* ---- fork.c ---------------------------------------------------------------------- */
+
+/* Of database.c, listen.c, wire.c, libpq.c, handle.c; in the order in which they are taken. */
+extern pthread_mutex_t databases_lock, lists_lock, wires_lock, links_lock, handles_lock;
+/* Is this a child of a process that had a database open? */
+bool forked(void);
+/* -1 and err if it is, else 0. */
+int refuse_forked(struct calf_error *err);
+
 /* ---- handle.c -------------------------------------------------------------------- */
 
 enum handle_kind { HANDLE_DATABASE, HANDLE_WIRE };
@@ -32,8 +41,12 @@ void handle_end(const void *handle); /* an open one */
 
 /* ---- database.c ------------------------------------------------------------------ */
 
+/* Does this process have one open, or run a program?  `databases_lock` held. */
+bool databases_any(void);
 /* The handle's database, which does not close before database_unuse(); NULL: not open. */
 struct database *database_use(calf_db *db);
+/* The same to work with its server; NULL and err: it is not open, or in a forked child. */
+struct database *database_work(calf_db *db, struct calf_error *err);
 void database_unuse(struct database *d);
 struct server *database_server(struct database *d);
 struct listener **database_listeners(struct database *d);

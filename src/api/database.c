@@ -6,9 +6,9 @@
  * that connections opened on demand closes with the last of them.  One that is to linger closes
  * some time after the last of both is gone, by a thread that is there while one lingers.
  *
- * The rule that matters: `lock` guards the list and the counts and is not held while a server
- * starts or stops.  A database that is doing so is in the list as `busy`, and whoever wants its
- * directory waits for `changed`.
+ * The rule that matters: `databases_lock` guards the list and the counts and is not held while a
+ * server starts or stops.  A database that is doing so is in the list as `busy`, and whoever wants
+ * its directory waits for `changed`.
  */
 #include "api.h"
 
@@ -48,13 +48,14 @@ struct run {
     pid_t pid;
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t databases_lock = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
 static struct database *databases;
 static struct run *runs_without; /* programs of calf_run() without a database */
+static int nruns_without;        /* and those that just begin or end */
 static unsigned long last_number;
-static bool reaping;     /* the thread that closes what lingers runs */
-static pid_t reaper_pid; /* 0: nothing ever lingered */
+static bool reaping; /* the thread that closes what lingers runs */
+static bool closes_at_exit;
 
 struct calf_error *error_room(struct calf_error *err, struct calf_error *own)
 {
@@ -66,26 +67,43 @@ struct calf_error *error_room(struct calf_error *err, struct calf_error *own)
 
 /* ---- handles ---------------------------------------------------------------------------- */
 
+bool databases_any(void)
+{
+    return databases || nruns_without;
+}
+
+/* A forked child has only its text, and is nobody whom stop() could wait for. */
 struct database *database_use(calf_db *db)
 {
     struct database *d;
 
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     d = handle_object(db, HANDLE_DATABASE);
     if (d && d->busy) /* closing */
         d = NULL;
-    if (d)
+    if (d && !forked())
         d->users++;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
+    return d;
+}
+
+struct database *database_work(calf_db *db, struct calf_error *err)
+{
+    struct database *d = refuse_forked(err) < 0 ? NULL : database_use(db);
+
+    if (!d && err->code == CALF_OK)
+        closed_handle(err);
     return d;
 }
 
 void database_unuse(struct database *d)
 {
-    pthread_mutex_lock(&lock);
+    if (forked())
+        return;
+    pthread_mutex_lock(&databases_lock);
     d->users--;
     pthread_cond_broadcast(&changed);
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
 }
 
 int closed_handle(struct calf_error *err)
@@ -157,18 +175,18 @@ static int make_temporary(char *out, struct calf_error *err)
 static int open_log(struct database *d, const struct calf_options *o, struct calf_error *err)
 {
     if (o->log_fd > 0) {
-        d->log_fd = fcntl(o->log_fd, F_DUPFD_CLOEXEC, 3);
+        d->log_fd = owned_note(fcntl(o->log_fd, F_DUPFD_CLOEXEC, 3));
         return d->log_fd < 0 ? fail(err, CALF_MISUSE,
                                     "calf_options.log_fd %d is no open descriptor", o->log_fd)
                              : 0;
     }
     if (!o->log_file) {
-        d->log_fd = log_memory(err);
+        d->log_fd = owned_note(log_memory(err));
         if (d->log_fd >= 0 && o->log)
             d->pump = pump_start(o->log, o->log_context, d->log_fd, err);
         return d->log_fd < 0 || (o->log && !d->pump) ? -1 : 0;
     }
-    d->log_fd = open(o->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600);
+    d->log_fd = owned_note(open(o->log_file, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0600));
     if (d->log_fd < 0)
         return fail(err, CALF_ACCESS, "cannot open the log file %s: %s", o->log_file,
                     strerror(errno));
@@ -222,8 +240,7 @@ static int check_addresses(struct database *d, const struct calf_options *o, str
         if (listen_possible(o->listen[i], err) == 0)
             continue;
         fd = lock_directory(d->dir, &stale, &held);
-        if (fd >= 0)
-            close(fd);
+        unlock_directory(fd);
         if (held.code == CALF_HELD)
             *err = held;
         return -1;
@@ -300,12 +317,11 @@ static int start(struct database *d, const struct calf_options *o, struct calf_e
     return 0;
 }
 
-/* Without `lock`, because a temporary directory is removed. */
+/* Without `databases_lock`, because a temporary directory is removed. */
 static void clean_up(struct database *d)
 {
     end_pump(d);
-    if (d->log_fd >= 0)
-        close(d->log_fd);
+    owned_close(d->log_fd);
     if (d->temporary)
         remove_tree(d->dir);
 }
@@ -320,7 +336,7 @@ static void unlink_database(struct database *d)
     pthread_cond_broadcast(&changed);
 }
 
-/* `lock` held. */
+/* `databases_lock` held. */
 static void tell_to_stop(struct database *d, enum stop_mode mode)
 {
     for (struct run *r = d->runs; r && mode != STOP_SMART; r = r->next)
@@ -338,8 +354,8 @@ static void say_how_it_ended(int status, struct calf_error *err)
                  WEXITSTATUS(status));
 }
 
-/* `lock` held; released meanwhile.  Afterwards `d` is gone.  How it ended, if by itself, is in
- * err->text. */
+/* `databases_lock` held; released meanwhile.  Afterwards `d` is gone.  How it ended, if by itself,
+ * is in err->text. */
 static void stop(struct database *d, enum stop_mode mode, struct calf_error *err)
 {
     struct server *server = d->server;
@@ -349,23 +365,23 @@ static void stop(struct database *d, enum stop_mode mode, struct calf_error *err
     d->busy = true;
     tell_to_stop(d, mode);
     while (d->users > 0)
-        pthread_cond_wait(&changed, &lock);
-    pthread_mutex_unlock(&lock);
+        pthread_cond_wait(&changed, &databases_lock);
+    pthread_mutex_unlock(&databases_lock);
     listeners_close(d, NULL);
     status = server_wait(server);
     if (ended && err)
         say_how_it_ended(status, err);
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     d->server = NULL; /* nobody hurries it any more */
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     server_release(server);
     clean_up(d);
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     unlink_database(d);
     free(d);
 }
 
-/* ---- lingering: `lock` held ---------------------------------------------------------------- */
+/* ---- lingering: `databases_lock` held ------------------------------------------------- */
 
 /* The one that closes first, or NULL. */
 static struct database *next_lingering(void)
@@ -382,17 +398,17 @@ static void *reap(void *arg)
 {
     struct database *d;
 
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     while ((d = next_lingering())) {
         struct timespec at = {d->close_at / 1000, d->close_at % 1000 * 1000000};
 
         if (d->close_at <= now_ms())
             stop(d, STOP_FAST, NULL);
         else
-            pthread_cond_clockwait(&changed, &lock, CLOCK_MONOTONIC, &at);
+            pthread_cond_clockwait(&changed, &databases_lock, CLOCK_MONOTONIC, &at);
     }
     reaping = false;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     return arg;
 }
 
@@ -401,9 +417,9 @@ static void close_lingering(void)
 {
     struct database *d;
 
-    if (getpid() != reaper_pid) /* a forked child */
+    if (forked())
         return;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     d = databases;
     while (d) {
         if (!d->close_at) {
@@ -411,12 +427,12 @@ static void close_lingering(void)
             continue;
         }
         if (d->busy)
-            pthread_cond_wait(&changed, &lock);
+            pthread_cond_wait(&changed, &databases_lock);
         else
             stop(d, STOP_FAST, NULL);
         d = databases;
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
 }
 
 /* Nobody uses the database any more. */
@@ -425,8 +441,8 @@ static void let_go(struct database *d)
     struct calf_error ignored;
     pthread_t thread;
 
-    if (d->linger_ms > 0 && !reaper_pid && atexit(close_lingering) == 0)
-        reaper_pid = getpid();
+    if (d->linger_ms > 0 && !closes_at_exit)
+        closes_at_exit = atexit(close_lingering) == 0;
     if (d->linger_ms > 0 && !reaping && thread_start(&thread, reap, NULL, &ignored) == 0) {
         pthread_detach(thread);
         reaping = true;
@@ -449,7 +465,7 @@ static void take_up(struct database *d)
 
 /* ---- finding and starting ------------------------------------------------------------------ */
 
-/* The open database in directory `path`, once nobody starts or stops it.  `lock` held. */
+/* The open database in directory `path`, once nobody starts or stops it.  `databases_lock` held. */
 static struct database *find(const char *path, bool on_demand)
 {
     struct database *d;
@@ -462,7 +478,7 @@ again:
         if (path ? d->dev != st.st_dev || d->ino != st.st_ino : !on_demand || !d->on_demand)
             continue;
         if (d->busy)
-            pthread_cond_wait(&changed, &lock);
+            pthread_cond_wait(&changed, &databases_lock);
         else if (d->close_at && !server_is_alive(d->server))
             stop(d, STOP_FAST, NULL); /* it ended while it lingered */
         else
@@ -472,7 +488,7 @@ again:
     return NULL;
 }
 
-/* Finds or starts; `lock` held at the beginning and the end.  NULL and err. */
+/* Finds or starts; `databases_lock` held at the beginning and the end.  NULL and err. */
 static struct database *obtain(const char *path, bool on_demand, const struct calf_options *o,
                                struct calf_error *err)
 {
@@ -516,7 +532,7 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
     d->ino = st.st_ino;
     d->next = databases;
     databases = d;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     if (d->temporary)
         sweep(memory_dir());
     rc = start(d, o, err);
@@ -525,7 +541,7 @@ static struct database *obtain(const char *path, bool on_demand, const struct ca
             rmdir(path);
         clean_up(d);
     }
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     d->busy = false;
     pthread_cond_broadcast(&changed);
     if (rc == 0)
@@ -555,19 +571,19 @@ unsigned long database_for_host(const char *path, struct calf_error *err)
     unsigned long number = 0;
     struct database *d;
 
-    if (o.linger_ms < 0)
+    if (o.linger_ms < 0 || refuse_forked(err) < 0)
         return 0;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     d = obtain(*path ? path : NULL, true, &o, err);
     if (d) {
         d->connections++;
         number = d->number;
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     return number;
 }
 
-/* The running database of that number.  `lock` held. */
+/* The running database of that number.  `databases_lock` held. */
 static struct database *numbered(unsigned long number)
 {
     struct database *d = databases;
@@ -582,14 +598,16 @@ int database_connect(unsigned long number)
     struct database *d;
     int fd;
 
-    pthread_mutex_lock(&lock);
+    if (forked())
+        return -ECONNREFUSED;
+    pthread_mutex_lock(&databases_lock);
     d = numbered(number);
     fd = d ? server_connect(d->server) : -ECONNREFUSED;
     if (fd >= 0) {
         take_up(d);
         d->connections++;
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     return fd;
 }
 
@@ -597,11 +615,13 @@ void database_disconnect(unsigned long number)
 {
     struct database *d;
 
-    pthread_mutex_lock(&lock);
+    if (forked()) /* they are the parent's */
+        return;
+    pthread_mutex_lock(&databases_lock);
     d = numbered(number);
     if (d && --d->connections == 0 && d->handles == 0)
         let_go(d);
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
 }
 
 struct server *database_server(struct database *d)
@@ -660,13 +680,15 @@ int calf_open(const char *path, const struct calf_options *options, calf_db **db
                CALF_MISUSE;
     if (o.linger_ms < 0)
         return fail(err, CALF_MISUSE, "calf_options.linger_ms is negative"), CALF_MISUSE;
-    pthread_mutex_lock(&lock);
+    if (refuse_forked(err) < 0)
+        return err->code;
+    pthread_mutex_lock(&databases_lock);
     d = obtain(path, false, &o, err);
     if (d && (*db = handle_new(HANDLE_DATABASE, d, err)))
         d->handles++;
     else if (d && d->handles == 0 && d->connections == 0)
         let_go(d);
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     return *db ? CALF_OK : (int)err->code;
 }
 
@@ -681,17 +703,19 @@ int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err)
         return CALF_OK;
     if (mode > CALF_IMMEDIATE)
         return fail(err, CALF_MISUSE, "there is no mode %d of closing", mode), CALF_MISUSE;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     d = handle_object(db, HANDLE_DATABASE);
     if (!d) {
-        pthread_mutex_unlock(&lock);
+        pthread_mutex_unlock(&databases_lock);
         return closed_handle(err);
     }
-    if (d->closing == db) { /* another thread closes it already: hurry it */
+    if (forked()) { /* it is the parent's to close */
+        handle_end(db);
+    } else if (d->closing == db) { /* another thread closes it already: hurry it */
         if (d->server)
             tell_to_stop(d, modes[mode]);
         while (handle_object(db, HANDLE_DATABASE))
-            pthread_cond_wait(&changed, &lock);
+            pthread_cond_wait(&changed, &databases_lock);
     } else if (d->handles == 1 && (d->linger_ms == 0 || mode != CALF_FAST)) {
         d->handles = 0;
         d->closing = db;
@@ -703,13 +727,13 @@ int calf_close(calf_db *db, enum calf_close_mode mode, struct calf_error *err)
         if (--d->handles == 0 && d->connections == 0)
             let_go(d);
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     return CALF_OK;
 }
 
 int calf_healthy(calf_db *db)
 {
-    struct database *d = database_use(db);
+    struct database *d = forked() ? NULL : database_use(db);
     bool alive;
 
     if (!d)
@@ -724,9 +748,9 @@ static const char *text_of(calf_db *db, size_t offset)
 {
     struct database *d;
 
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     d = handle_object(db, HANDLE_DATABASE);
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     return d ? (const char *)d + offset : NULL;
 }
 
@@ -747,6 +771,13 @@ const char *calf_version(void)
     return CALF_VERSION " (PostgreSQL " TEXT(CALF_PG_MAJOR) ")";
 }
 
+static void count_run_without(int more)
+{
+    pthread_mutex_lock(&databases_lock);
+    nruns_without += more;
+    pthread_mutex_unlock(&databases_lock);
+}
+
 int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
              struct calf_error *err)
 {
@@ -760,34 +791,36 @@ int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
     err = error_room(err, &own);
     if (!argv || !argv[0])
         return fail(err, CALF_MISUSE, "calf_run() needs the name of a program"), CALF_MISUSE;
-    if (db && !(d = database_use(db)))
-        return closed_handle(err);
-    if (!d && install_find(&in, err) < 0)
+    if (db ? !(d = database_work(db, err)) : refuse_forked(err) < 0)
         return err->code;
-    run.server = d ? d->server : server_none(&in, err);
+    if (!d)
+        count_run_without(1);
+    run.server = d ? d->server : install_find(&in, err) < 0 ? NULL : server_none(&in, err);
     if (!run.server)
-        return err->code;
+        return count_run_without(-1), err->code;
     list = d ? &d->runs : &runs_without;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&databases_lock);
     run.pid = server_run(run.server, argv, fds ? fds : host, err);
     run.next = *list;
     if (run.pid > 0)
         *list = &run;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     if (run.pid > 0) {
         status = server_run_wait(run.server, run.pid);
-        pthread_mutex_lock(&lock);
+        pthread_mutex_lock(&databases_lock);
         for (at = list; *at != &run; at = &(*at)->next)
             ;
         *at = run.next;
-        pthread_mutex_unlock(&lock);
+        pthread_mutex_unlock(&databases_lock);
         if (exit_code)
             *exit_code = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
     }
-    if (d)
+    if (d) {
         database_unuse(d);
-    else
+    } else {
         server_release(run.server);
+        count_run_without(-1);
+    }
     return run.pid > 0 ? CALF_OK : (int)err->code;
 }
 
@@ -799,12 +832,14 @@ int calf_run_signal(calf_db *db, int signal, struct calf_error *err)
     err = error_room(err, &own);
     if (signal < 1 || signal >= SIGRTMIN)
         return fail(err, CALF_MISUSE, "there is no signal %d", signal), CALF_MISUSE;
-    pthread_mutex_lock(&lock);
+    if (refuse_forked(err) < 0)
+        return err->code;
+    pthread_mutex_lock(&databases_lock);
     if (db)
         d = handle_object(db, HANDLE_DATABASE);
     for (struct run *r = d ? d->runs : db ? NULL : runs_without; r; r = r->next)
         server_run_kill(r->server, r->pid, signal);
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&databases_lock);
     return d || !db ? CALF_OK : closed_handle(err);
 }
 
@@ -817,9 +852,9 @@ int calf_signal(calf_db *db, int signal, struct calf_error *err)
     if (signal != SIGHUP && signal != SIGUSR1)
         return fail(err, CALF_MISUSE, "calf_signal() gives SIGHUP and SIGUSR1, not %d", signal),
                CALF_MISUSE;
-    d = database_use(db);
+    d = database_work(db, err);
     if (!d)
-        return closed_handle(err);
+        return err->code;
     server_signal(d->server, signal);
     database_unuse(d);
     return CALF_OK;

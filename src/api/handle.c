@@ -21,9 +21,9 @@ static struct entry {
 } * entries;
 static size_t nentries;
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER; /* taken last */
+pthread_mutex_t handles_lock = PTHREAD_MUTEX_INITIALIZER; /* taken last */
 
-/* An unused entry, or NULL.  `lock` held. */
+/* An unused entry, or NULL.  `handles_lock` held. */
 static struct entry *unused(void)
 {
     size_t at = 0;
@@ -43,7 +43,7 @@ static struct entry *unused(void)
     return &entries[at];
 }
 
-/* The entry of an open handle, or NULL.  `lock` held. */
+/* The entry of an open handle, or NULL.  `handles_lock` held. */
 static struct entry *entry_of(const void *handle)
 {
     uintptr_t value = (uintptr_t)handle;
@@ -59,13 +59,13 @@ void *handle_new(enum handle_kind kind, void *object, struct calf_error *err)
     uintptr_t value = 0;
     struct entry *e;
 
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&handles_lock);
     e = unused();
     if (e) {
         *e = (struct entry){object, kind, e->uses + 1};
         value = e->uses << 16 | (uintptr_t)(e - entries + 1);
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&handles_lock);
     if (!value)
         fail(err, CALF_SYSTEM, "too many handles, or out of memory");
     return (void *)value;
@@ -76,16 +76,16 @@ void *handle_object(const void *handle, enum handle_kind kind)
     struct entry *e;
     void *object;
 
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&handles_lock);
     e = entry_of(handle);
     object = e && e->kind == kind ? e->object : NULL;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&handles_lock);
     return object;
 }
 
 void handle_end(const void *handle)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&handles_lock);
     entry_of(handle)->object = NULL;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&handles_lock);
 }

@@ -41,8 +41,7 @@
 
 static __thread struct calf_error last_error;
 static __thread unsigned long
-    resolved; /* counted as a connection until connect() or another host */
-static __thread pid_t resolved_by;
+    resolved;                         /* counted as a connection until connect() or another host */
 static __thread unsigned long chosen; /* the database that this thread's host=calf: is just now */
 /* While this thread begins a connection: what getenv() is to libpq. */
 static __thread enum { HOST_ENVIRONMENT, OWN_ENVIRONMENT, OWN_WITH_SERVICE } environment;
@@ -50,21 +49,20 @@ static __thread const char *service; /* instead of PGSERVICE; NULL: nothing */
 
 /* ---- open connections ---------------------------------------------------------------- */
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t links_lock = PTHREAD_MUTEX_INITIALIZER;
 static struct link {
     struct link *next;
     int fd;
-    pid_t pid; /* who connected: a forked child has the descriptors too, but not the database */
     unsigned long number;
 } * links;
 
 static void remember(struct link *l, int fd, unsigned long number)
 {
-    *l = (struct link){.fd = fd, .pid = getpid(), .number = number};
-    pthread_mutex_lock(&lock);
+    *l = (struct link){.fd = fd, .number = number};
+    pthread_mutex_lock(&links_lock);
     l->next = links;
     links = l;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&links_lock);
 }
 
 /* ---- what a host says -------------------------------------------------------------------- */
@@ -116,7 +114,7 @@ static const char *spelled_path(const char *host)
 
 static void forget_resolved(void)
 {
-    if (resolved && resolved_by == getpid())
+    if (resolved)
         database_disconnect(resolved);
     resolved = 0;
 }
@@ -156,7 +154,6 @@ int calf_libpq_getaddrinfo(const char *host, const char *service, const struct a
         return EAI_MEMORY;
     if (!chosen)
         resolved = open_for(host + strlen(SCHEME));
-    resolved_by = getpid();
     if (!chosen && !resolved) {
         free(one);
         return EAI_CALF;
@@ -235,15 +232,15 @@ int calf_libpq_close(int fd)
     struct link *l, **at;
     int rc;
 
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&links_lock);
     for (at = &links; *at && (*at)->fd != fd; at = &(*at)->next)
         ;
     l = *at;
     if (l)
         *at = l->next;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&links_lock);
     rc = close(fd);
-    if (l && l->pid == getpid())
+    if (l)
         database_disconnect(l->number);
     free(l);
     return rc;

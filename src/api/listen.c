@@ -11,6 +11,8 @@
  */
 #include "api.h"
 
+#include "../kernel/kernel.h"
+
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -42,7 +44,7 @@ struct listener {
     pthread_t thread;
 };
 
-static pthread_mutex_t lists_lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t lists_lock = PTHREAD_MUTEX_INITIALIZER;
 
 static void *accept_loop(void *arg)
 {
@@ -79,10 +81,8 @@ static void lock_path(char *out, size_t size, const char *path)
 
 static void listener_free(struct listener *l)
 {
-    if (l->fd >= 0)
-        close(l->fd);
-    if (l->wake >= 0)
-        close(l->wake);
+    owned_close(l->fd);
+    owned_close(l->wake);
     if (l->path[0]) {
         char lock[PATH_MAX + 8];
 
@@ -274,7 +274,7 @@ static int listen_unix(struct listener *l, const char *dir, struct calf_error *e
     if (path_is_free(&un, err) < 0)
         return -1;
     unlink(path);
-    l->fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+    l->fd = owned_note(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
     /* fchmod() before bind() gives the file its mode from the beginning, without the umask */
     if (l->fd < 0 || fchmod(l->fd, mode) < 0 || bind(l->fd, (struct sockaddr *)&un, sizeof(un)) < 0)
         return fail(err, CALF_ACCESS, "cannot make the socket %s: %s", path, strerror(errno));
@@ -370,7 +370,7 @@ static int no_address(const char *address, struct calf_error *err)
 
 static int listen_tcp(struct listener *l, struct calf_error *err)
 {
-    l->fd = tcp_bind(l->address, err);
+    l->fd = owned_note(tcp_bind(l->address, err));
     if (l->fd < 0)
         return -1;
     if (listen(l->fd, 128) < 0)
@@ -406,7 +406,7 @@ static int listen_fd(struct listener *l, struct calf_error *err)
 
     if (fd < 0)
         return -1;
-    l->fd = getsockname(fd, &a.any, &size) < 0 ? -1 : fcntl(fd, F_DUPFD_CLOEXEC, 0);
+    l->fd = getsockname(fd, &a.any, &size) < 0 ? -1 : owned_note(fcntl(fd, F_DUPFD_CLOEXEC, 0));
     if (l->fd < 0 || fcntl(l->fd, F_SETFL, fcntl(l->fd, F_GETFL) | O_NONBLOCK) < 0)
         return fail(err, CALF_SYSTEM, "cannot listen on %s: %s", l->address, strerror(errno));
     if (a.any.sa_family != AF_UNIX)
@@ -441,7 +441,7 @@ static int start(struct database *d, struct listener *l, struct calf_error *err)
     if (rc < 0)
         return rc;
     l->server = database_server(d);
-    l->wake = eventfd(0, EFD_CLOEXEC);
+    l->wake = owned_note(eventfd(0, EFD_CLOEXEC));
     if (l->wake < 0)
         return fail(err, CALF_SYSTEM, "cannot listen on %s: %s", l->address, strerror(errno));
     if (thread_start(&l->thread, accept_loop, l, err) < 0)
@@ -519,9 +519,9 @@ int calf_listen(calf_db *db, const char *address, struct calf_error *err)
     err = error_room(err, &own);
     if (!address)
         return fail(err, CALF_MISUSE, "calf_listen() needs an address"), CALF_MISUSE;
-    d = database_use(db);
+    d = database_work(db, err);
     if (!d)
-        return closed_handle(err);
+        return err->code;
     rc = listen_begin(d, address, err);
     database_unuse(d);
     return rc < 0 ? (int)err->code : CALF_OK;
@@ -534,9 +534,9 @@ int calf_unlisten(calf_db *db, const char *address, struct calf_error *err)
     bool any;
 
     err = error_room(err, &own);
-    d = database_use(db);
+    d = database_work(db, err);
     if (!d)
-        return closed_handle(err);
+        return err->code;
     any = listeners_close(d, address);
     database_unuse(d);
     if (!any && address)

@@ -6,6 +6,8 @@
  */
 #include "api.h"
 
+#include "../kernel/kernel.h"
+
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
@@ -71,8 +73,7 @@ static void pump_free(struct pump *p)
     int fds[] = {p->in, p->out, p->wake};
 
     for (int i = 0; i < 3; i++)
-        if (fds[i] >= 0)
-            close(fds[i]);
+        owned_close(fds[i]);
     free(p);
 }
 
@@ -89,9 +90,9 @@ struct pump *pump_start(void (*log)(void *context, const char *line), void *cont
     rc = pipe2(ends, O_CLOEXEC);
     *p = (struct pump){.log = log,
                        .context = context,
-                       .in = ends[0],
-                       .out = ends[1],
-                       .wake = eventfd(0, EFD_CLOEXEC),
+                       .in = owned_note(ends[0]),
+                       .out = owned_note(ends[1]),
+                       .wake = owned_note(eventfd(0, EFD_CLOEXEC)),
                        .kept = kept};
     if (rc < 0 || p->wake < 0 || fcntl(p->in, F_SETFL, O_NONBLOCK) < 0)
         rc = fail(err, CALF_SYSTEM, "cannot make a pipe for the log: %s", strerror(errno));

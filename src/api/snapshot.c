@@ -167,9 +167,9 @@ int calf_snapshot(calf_db *db, const char *path, struct calf_error *err)
     err = error_room(err, &own);
     if (!path || !*path)
         return fail(err, CALF_MISUSE, "calf_snapshot() needs a directory"), CALF_MISUSE;
-    d = database_use(db);
+    d = database_work(db, err);
     if (!d)
-        return closed_handle(err);
+        return err->code;
     rc = copy_begin(&c, server_directory(database_server(d)), path, err);
     if (rc < 0) {
         database_unuse(d);
@@ -203,7 +203,7 @@ static int lock_closed(const char *dir, struct calf_error *err)
     snprintf(path, sizeof(path), "%s/PG_VERSION", dir);
     if (access(path, R_OK) == 0 && !template_unfinished(dir) && !copy_unfinished(dir))
         return fd;
-    close(fd);
+    unlock_directory(fd);
     return fail(err, CALF_FOREIGN, "%s is not a PostgreSQL data directory, or an unfinished one",
                 dir);
 }
@@ -232,6 +232,6 @@ int calf_clone(const char *from, const char *to, struct calf_error *err)
             rc = -1;
         rc = copy_end(&c, rc == 0, err);
     }
-    close(lock);
+    unlock_directory(lock);
     return rc < 0 ? (int)err->code : CALF_OK;
 }

@@ -7,6 +7,8 @@
  */
 #include "api.h"
 
+#include "../kernel/kernel.h"
+
 #include <errno.h>
 #include <poll.h>
 #include <pthread.h>
@@ -17,35 +19,35 @@
 
 struct wire {
     int fd;
-    bool busy; /* a thread is exchanging; `lock` */
+    bool busy; /* a thread is exchanging; `wires_lock` */
 };
 
-static pthread_mutex_t lock = PTHREAD_MUTEX_INITIALIZER;
+pthread_mutex_t wires_lock = PTHREAD_MUTEX_INITIALIZER;
 
 /* The wire, for this thread alone until wire_unuse(); NULL and err. */
 static struct wire *wire_use(calf_wire *handle, struct calf_error *err)
 {
     struct wire *w;
 
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&wires_lock);
     w = handle_object(handle, HANDLE_WIRE);
     if (!w) {
         fail(err, CALF_MISUSE, "the wire is not open: it is NULL or was closed");
-    } else if (w->busy) {
+    } else if (w->busy && !forked()) { /* in a forked child that thread is not there */
         fail(err, CALF_MISUSE, "another thread uses the wire");
         w = NULL;
     } else {
         w->busy = true;
     }
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&wires_lock);
     return w;
 }
 
 static void wire_unuse(struct wire *w)
 {
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&wires_lock);
     w->busy = false;
-    pthread_mutex_unlock(&lock);
+    pthread_mutex_unlock(&wires_lock);
 }
 
 int calf_wire_open(calf_db *db, calf_wire **wire, struct calf_error *err)
@@ -59,9 +61,9 @@ int calf_wire_open(calf_db *db, calf_wire **wire, struct calf_error *err)
     if (!wire)
         return fail(err, CALF_MISUSE, "calf_wire_open() needs a place for the wire"), CALF_MISUSE;
     *wire = NULL;
-    d = database_use(db);
+    d = database_work(db, err);
     if (!d)
-        return closed_handle(err);
+        return err->code;
     fd = server_connect(database_server(d));
     database_unuse(d);
     if (fd < 0)
@@ -70,14 +72,14 @@ int calf_wire_open(calf_db *db, calf_wire **wire, struct calf_error *err)
                err->code;
     w = malloc(sizeof(*w));
     if (w) {
-        *w = (struct wire){.fd = fd};
+        *w = (struct wire){.fd = owned_note(fd)};
         *wire = handle_new(HANDLE_WIRE, w, err);
     } else {
         fail(err, CALF_SYSTEM, "out of memory");
     }
     if (*wire)
         return CALF_OK;
-    close(fd);
+    owned_close(fd);
     free(w);
     return err->code;
 }
@@ -144,7 +146,7 @@ int calf_wire_exchange(calf_wire *wire, const void *in, size_t *in_size, void *o
         *in_size = *out_size = 0;
         return fail(err, CALF_MISUSE, "calf_wire_exchange() needs the buffers"), CALF_MISUSE;
     }
-    w = wire_use(wire, err);
+    w = refuse_forked(err) < 0 ? NULL : wire_use(wire, err);
     if (!w)
         return *in_size = *out_size = 0, err->code;
     rc = exchange(w->fd, in, in_size, out, out_size, timeout_ms, err);
@@ -163,10 +165,11 @@ int calf_wire_close(calf_wire *wire, struct calf_error *err)
     w = wire_use(wire, err);
     if (!w)
         return err->code;
-    pthread_mutex_lock(&lock);
+    pthread_mutex_lock(&wires_lock);
     handle_end(wire);
-    pthread_mutex_unlock(&lock);
-    close(w->fd);
+    pthread_mutex_unlock(&wires_lock);
+    if (!forked()) /* else it is closed, and its number may be another's */
+        owned_close(w->fd);
     free(w);
     return CALF_OK;
 }

@@ -79,7 +79,7 @@ static struct hostfile *share(struct hostfiles *h, int host, int flags, const st
             break;
     if (f) {
         f->refs++;
-        close(host);
+        owned_close(host);
     } else if ((f = malloc(sizeof(*f)))) {
         *f = (struct hostfile){*bucket, 1, host, kind, st->st_dev, st->st_ino};
         *bucket = f;
@@ -98,7 +98,7 @@ static void release(struct hostfiles *h, struct hostfile *f)
         while (*at != f)
             at = &(*at)->next;
         *at = f->next;
-        close(f->fd);
+        owned_close(f->fd);
         free(f);
     }
     pthread_mutex_unlock(&h->lock);
@@ -111,14 +111,13 @@ struct file *file_new(enum file_kind kind, int host, int flags)
     struct file *f = calloc(1, sizeof(*f));
 
     if (!f) {
-        if (host >= 0)
-            close(host);
+        owned_close(host); /* a connection that was handed in is noted already */
         return NULL;
     }
     atomic_store(&f->refs, 1);
     pthread_mutex_init(&f->pos_lock, NULL);
     f->kind = kind;
-    f->host = host;
+    f->host = owned_note(host);
     f->flags = flags & ~(O_CREAT | O_EXCL | O_TRUNC | O_CLOEXEC);
     return f;
 }
@@ -135,8 +134,8 @@ void file_put(struct file *f)
         return;
     if (f->shared)
         release(f->files, f->shared);
-    else if (f->host >= 0)
-        close(f->host);
+    else
+        owned_close(f->host);
     epoll_set_free(f->epoll);
     free(f->bound);
     free(f);

@@ -391,6 +391,11 @@ static inline long restartable(long rc)
     return rc == -EINTR ? -ERESTART : rc;
 }
 
+/* ---- owned.c ------------------------------------------------------------- */
+int owned_note(int fd);     /* calf's from now on; fd, also when it is negative */
+void owned_close(int fd);   /* closes one that was noted; negative ones pass */
+void owned_close_all(void); /* those that were noted, in a forked child of the host */
+
 /* ---- path.c -------------------------------------------------------------- */
 struct cwd *cwd_ref(struct cwd *c);
 void cwd_put(struct cwd *c);

@@ -22,7 +22,7 @@ static struct cwd *cwd_open_at(int dir, const char *path)
 
     if (!c)
         return NULL;
-    c->fd = openat(dir, path, O_PATH | O_DIRECTORY | O_CLOEXEC);
+    c->fd = owned_note(openat(dir, path, O_PATH | O_DIRECTORY | O_CLOEXEC));
     if (c->fd < 0) {
         int saved = errno;
 
@@ -48,12 +48,11 @@ static struct cwd *cwd_open_inside(const struct archive_entry *e)
         return NULL;
     archive_path(e, path);
     c->inside = strdup(path);
-    c->fd = open("/dev/null", O_PATH | O_CLOEXEC); /* what is relative to it: ENOTDIR */
+    c->fd = owned_note(open("/dev/null", O_PATH | O_CLOEXEC)); /* what is relative to it: ENOTDIR */
     if (!c->inside || c->fd < 0) {
         int saved = c->inside ? errno : ENOMEM;
 
-        if (c->fd >= 0)
-            close(c->fd);
+        owned_close(c->fd);
         free(c->inside);
         free(c);
         errno = saved;
@@ -73,7 +72,7 @@ void cwd_put(struct cwd *c)
 {
     if (!c || atomic_fetch_sub(&c->refs, 1) > 1)
         return;
-    close(c->fd);
+    owned_close(c->fd);
     free(c->inside);
     free(c);
 }

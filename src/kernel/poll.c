@@ -52,13 +52,13 @@ static int host_set(struct file *f)
         return f->host;
     pthread_mutex_lock(&set->lock);
     if (f->host < 0) {
-        int host = epoll_create1(EPOLL_CLOEXEC);
+        int host = owned_note(epoll_create1(EPOLL_CLOEXEC));
 
         rc = host < 0 ? -errno : 0;
         if (rc == 0 && set->pipe.file && fd_get(set->pipe.fd) == set->pipe.file &&
             epoll_ctl(host, EPOLL_CTL_ADD, set->pipe.file->host, &set->pipe.event) < 0) {
             rc = -errno;
-            close(host);
+            owned_close(host);
         }
         if (rc == 0)
             f->host = host;

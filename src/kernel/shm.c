@@ -80,7 +80,7 @@ void shm_destroy(struct shm_table *t)
         struct named *n = t->named;
 
         t->named = n->next;
-        close(n->fd);
+        owned_close(n->fd);
         free(n->name);
         free(n);
     }
@@ -275,7 +275,7 @@ int sys_shm_open(const char *name, int flags, mode_t mode)
         n = calloc(1, sizeof(*n));
         if (!n || !(n->name = strdup(name)))
             rc = -ENOMEM;
-        else if ((n->fd = memfd_create(name, MFD_CLOEXEC)) < 0)
+        else if ((n->fd = owned_note(memfd_create(name, MFD_CLOEXEC))) < 0)
             rc = -errno;
         if (rc < 0) {
             free(n ? n->name : NULL);
@@ -304,7 +304,7 @@ int sys_shm_unlink(const char *name)
     n = *at;
     if (n) {
         *at = n->next;
-        close(n->fd);
+        owned_close(n->fd);
         free(n->name);
         free(n);
     }

@@ -85,6 +85,8 @@ static int inbox_bind(struct proc *p, struct file *f)
     else if (k->inbox[0] < 0 && pipe2(k->inbox, O_CLOEXEC) < 0)
         rc = -errno;
     if (rc == 0) {
+        owned_note(k->inbox[0]);
+        owned_note(k->inbox[1]);
         host = dup3(k->inbox[0], f->host, O_CLOEXEC);
         rc = host < 0 ? -errno : 0;
     }
@@ -103,10 +105,10 @@ void inbox_close(struct kernel *k)
     k->inbox_owner = NULL;
     if (k->inbox[0] < 0)
         return;
-    close(k->inbox[1]);
+    owned_close(k->inbox[1]);
     while (read(k->inbox[0], &fd, sizeof(fd)) == sizeof(fd))
-        close(fd);
-    close(k->inbox[0]);
+        owned_close(fd);
+    owned_close(k->inbox[0]);
     k->inbox[0] = k->inbox[1] = -1;
 }
 
@@ -126,11 +128,12 @@ int kernel_hand_in(struct kernel *k, int fd)
     int rc = -ECONNREFUSED;
 
     pthread_mutex_lock(&k->lock);
+    owned_note(fd);     /* before the server has it, which may close it */
     if (k->inbox_owner) /* never blocks: a pipe has room for more than there are descriptors */
         rc = write(k->inbox[1], &fd, sizeof(fd)) == sizeof(fd) ? 0 : -errno;
     pthread_mutex_unlock(&k->lock);
     if (rc < 0)
-        close(fd);
+        owned_close(fd);
     return rc;
 }
 

@@ -363,7 +363,6 @@ int copy_end(struct copy *c, bool keep, struct calf_error *err)
         rmdir(c->path);
     if (c->from >= 0)
         close(c->from);
-    if (c->to >= 0)
-        close(c->to);
+    unlock_directory(c->to);
     return rc;
 }

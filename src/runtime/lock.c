@@ -12,10 +12,15 @@
  * (pid 1 in a container): it is reported as stale, and the kernel's kill() then
  * says that it does not exist.
  *
+ * A lock ends by LOCK_UN: to close the descriptor is not enough where another thread of the host
+ * has just forked, and its child has not yet closed what it got (kernel/owned.c).
+ *
  * Who only asks takes LOCK_SH for a moment.  Who wants the lock and can have LOCK_SH has met
  * somebody who asks, and tries again.
  */
 #include "runtime.h"
+
+#include "../kernel/kernel.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -139,6 +144,7 @@ int lock_holder(const char *dir, struct holder *out, struct calf_error *err)
             break;
         nanosleep(&ms, NULL);
     }
+    flock(fd, LOCK_UN);
     close(fd);
     if (read_pidfile(dir, &pf) && (held || is_stock_server(&pf))) {
         *out = pf.holder;
@@ -200,17 +206,24 @@ int lock_directory(const char *dir, pid_t *stale, struct calf_error *err)
     }
     if (!read_pidfile(dir, &pf)) {
         if (take_away_empty(dir, err) == 0)
-            return fd;
-        close(fd);
+            return owned_note(fd);
+        unlock_directory(fd);
         return -1;
     }
     if (pf.pid != getpid() && is_stock_server(&pf)) {
-        close(fd);
+        unlock_directory(fd);
         return fail(err, CALF_HELD,
                     "the data directory %s is in use by a PostgreSQL server, process %d; stop "
                     "it first, or connect to it",
                     dir, pf.pid);
     }
     *stale = pf.pid;
-    return fd;
+    return owned_note(fd);
+}
+
+void unlock_directory(int fd)
+{
+    if (fd >= 0)
+        flock(fd, LOCK_UN);
+    owned_close(fd);
 }

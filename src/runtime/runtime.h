@@ -48,6 +48,7 @@ int install_find(struct install *out, struct calf_error *err);
  * holder's pid in the text.  *stale: the pid in a dead server's postmaster.pid, or 0.
  */
 int lock_directory(const char *dir, pid_t *stale, struct calf_error *err);
+void unlock_directory(int fd); /* and closes it; negative ones pass */
 
 struct holder {
     pid_t pid; /* 0: it is just starting */

@@ -327,8 +327,7 @@ static void release(struct server *s, bool undo)
         template_undo(s->dir);
     if (undo && s->made_dir)
         rmdir(s->dir);
-    if (s->lock_fd >= 0)
-        close(s->lock_fd);
+    unlock_directory(s->lock_fd);
     free(s);
 }
 

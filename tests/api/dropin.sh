@@ -49,6 +49,40 @@ debian_psql() {
 }
 check "Debian's psql" debian_psql
 
+forked_workers() { # what multiprocessing and preloading servers do: a parent connects, its children want to
+    rm -rf "$scratch/forked"
+    "${with[@]}" timeout 120 /usr/bin/python3 - "$scratch/forked" <<'END'
+import multiprocessing, os, sys, psycopg2
+dsn = "host=calf:" + sys.argv[1]
+def worker(n):
+    try:
+        psycopg2.connect(dsn)
+    except psycopg2.OperationalError as e:
+        return "was forked from one that had a database open" in str(e)
+conn = psycopg2.connect(dsn)
+cur = conn.cursor()
+cur.execute("create table w as select 1 as n")
+conn.commit()
+with multiprocessing.get_context("fork").Pool(3) as pool:
+    assert pool.map(worker, range(6)) == [True] * 6
+pid = os.fork()
+if pid == 0:
+    sys.exit(0) # not os._exit(): with all that exit() runs
+assert os.waitpid(pid, 0)[1] == 0
+cur.execute("select count(*) from w")
+assert cur.fetchone() == (1,)
+conn.close()
+def counter(_):
+    c = psycopg2.connect(dsn)
+    k = c.cursor()
+    k.execute("select count(*) from w")
+    return k.fetchone()[0]
+with multiprocessing.get_context("fork").Pool(1) as pool: # nothing is open any more
+    assert pool.map(counter, [0]) == [1]
+END
+}
+check 'forked workers are refused while the parent has a database open' forked_workers
+
 dump() {
     local bin=$pgsql/bin
     [ "$major" != 15 ] || bin=/usr/lib/postgresql/15/bin # Debian's, which refuse newer servers

@@ -27,7 +27,7 @@ try() { # try NAME COMMAND...
     rm -rf "${scratch:?}/$name"
 }
 
-[ $# -gt 0 ] || set -- lifecycle options doors listen look wire snapshot guest signals plugin threads cycles
+[ $# -gt 0 ] || set -- lifecycle options doors listen look wire snapshot guest signals plugin fork threads cycles
 for name in "$@"; do
     try "$name" "$programs/tests/api/$name" "$scratch/$name"
 done
