@@ -155,6 +155,11 @@ void target_close(struct target *t);
 /* PostgreSQL's programs, for completions; NULL at the end. */
 extern const char *const program_names[];
 
+/* ---- serve.c ------------------------------------------------------------------------------ */
+
+/* The command's own process may have as many files open as it is allowed to. */
+void raise_descriptors(void);
+
 /* ---- man.c, completion.c ------------------------------------------------------------------ */
 
 void print_man(void); /* calf.1, as roff */
@@ -224,6 +229,7 @@ int command_run(struct call *c);
 int command_doctor(struct call *c);
 int command_extensions(struct call *c);
 int command_completion(struct call *c);
+int command_postgres(struct call *c);
 int command_dump(struct call *c);
 int command_restore(struct call *c);
 int command_backup(struct call *c); /* clone as well */

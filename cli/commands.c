@@ -56,6 +56,9 @@ static const struct option_row serve_options[] = {
      "let everybody who reaches --tcp be any user, without a password"},
     HELP,
     END};
+/* no letter: -h is postgres's own */
+static const struct option_row postgres_options[] = {{OPTION_HELP, "help", 0, NULL, "this text"},
+                                                     END};
 static const struct option_row status_options[] = {JSON, HELP, END};
 static const struct option_row stop_options[] = {
     {OPTION_MODE, "mode", 'm', "MODE", "smart (wait for the sessions), fast (end them), immediate"},
@@ -119,6 +122,16 @@ const struct command commands[] = {
      "  calf serve ./demo\n"
      "  calf serve ./demo --tcp 5432 --password-file secret --detach --log demo.log",
      serve_options, 1, command_serve},
+    {"postgres", "[postgres's options]", "be a stock server's `postgres`, for what starts one",
+     "A link named postgres that leads to calf does the same without the word: pg_ctl, systemd "
+     "units and test harnesses then start calf. All of postgres's options work (-D, -p, -k, -c, "
+     "-C, --single, -V ...), and so do its signals: SIGTERM waits for the sessions, SIGINT ends "
+     "them, SIGQUIT stops at once, SIGHUP reads the configuration again. The addresses, the port "
+     "and who may connect are what PostgreSQL's configuration says; DIR must have been made before "
+     "(initdb, calf serve).\n"
+     "  calf postgres -D ./demo -k /tmp\n"
+     "  ln -s \"$(command -v calf)\" bin/postgres    # beside a pg_ctl",
+     postgres_options, -1, command_postgres},
     {"status", "[DIR]", "who has DIR open, since when, sessions, size, connection string",
      "Exit code 0 when it is open, 3 when it is not, 1 when it is no database.", status_options, 1,
      command_status},

@@ -131,10 +131,15 @@ static void hold_standard(void)
 int main(int argc, char **argv)
 {
     struct call c = {.command = NULL};
+    const char *called = strrchr(argv[0], '/') ? strrchr(argv[0], '/') + 1 : argv[0];
     const char *name = argc > 1 ? argv[1] : "";
     int rc;
 
     hold_standard();
+    if (strcmp(called, "postgres") == 0) { /* its command line is PostgreSQL's alone */
+        c.words = argv + 1;
+        return command_postgres(&c);
+    }
     forget_places();
     if (strcmp(name, "--version") == 0 || strcmp(name, "-V") == 0)
         return printf("calf %s\n", calf_version()), 0;

@@ -459,8 +459,7 @@ static int share_socket(struct serve *s, PGconn *conn, char why[WHY_SIZE])
     return 0;
 }
 
-/* The command's own process may have as many files open as it is allowed to. */
-static void raise_descriptors(void)
+void raise_descriptors(void)
 {
     struct rlimit files;
 

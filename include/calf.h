@@ -226,7 +226,9 @@ const char *calf_uri(calf_db *db);
  * its *exit_code (128 + N: ended by signal N).
  *
  * db == NULL: without a database, for programs that connect to where the environment says (PGHOST
- * ...), or that work on files (pg_controldata, pg_checksums, pg_verifybackup ...).
+ * ...), or that work on files (pg_controldata, pg_checksums, pg_verifybackup ...).  postgres is
+ * then a server of its own, as its arguments say: it listens itself, its pid is this process's, so
+ * that pg_ctl and other calfs find it, and it ends by calf_run_signal().
  * Errors: CALF_MISUSE, CALF_INSTALL (no such program), CALF_SYSTEM.
  */
 int calf_run(calf_db *db, char *const argv[], const int fds[3], int *exit_code,
@@ -301,8 +303,8 @@ enum calf_state {
 struct calf_status {
     enum calf_state state;
     /* CALF_OPEN only: */
-    long pid;        /* the process; 0: it is just starting */
-    int stock;       /* it is a stock PostgreSQL server */
+    long pid;  /* the process; 0: it is just starting */
+    int stock; /* it listens and takes signals as a stock server: it is one, or `calf postgres` */
     long long since; /* when it was opened, in seconds since 1970; 0: unknown */
     char uri[4096];  /* where it listens, for libpq; the newest of calf_listen(); "": nowhere */
     char socket_uri[4096]; /* the newest that is a Unix socket; "": none */

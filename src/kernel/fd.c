@@ -286,14 +286,31 @@ static int open_host(int dir, const char *path, int flags, mode_t mode)
     return fd < 0 ? -errno : fd;
 }
 
+/* PostgreSQL's lock file is opened under this name, in the data directory (CreateLockFile()). */
+static int lock_file_opens(struct proc *p, const char *path, int flags)
+{
+    bool makes = (flags & O_EXCL) != 0;
+    int rc;
+
+    if (!p->kernel->lock_file || (flags & O_ACCMODE) != O_RDWR ||
+        strcmp(path, "postmaster.pid") != 0 || makes == (p->lock_fd >= 0))
+        return 0;
+    rc = p->kernel->lock_file(p->kernel, here(), makes);
+    if (makes && rc >= 0)
+        p->lock_fd = rc;
+    return rc < 0 ? rc : 0;
+}
+
 int sys_open(const char *path, int flags, mode_t mode)
 {
     struct kernel *k = self()->kernel;
     struct place at;
     struct file *f;
     struct stat st;
-    int host = path_locate(path, &at);
+    int host = lock_file_opens(self(), path, flags);
 
+    if (host == 0)
+        host = path_locate(path, &at);
     if (host == 0 && at.entry)
         host = flags & O_ACCMODE ? -EROFS : archive_open(at.entry);
     else if (host == 0)

@@ -243,6 +243,8 @@ struct proc {
      * leads a group there, which gets its signals */
     _Atomic pid_t host_pid;
     struct outside *outside;
+
+    int lock_fd; /* what kernel.lock_file() returned, a descriptor of the host; -1: none */
 };
 
 /* ---- the kernel ---------------------------------------------------------- */
@@ -260,7 +262,13 @@ struct kernel {
     _Atomic int64_t look_at_ns;
     struct bind *binds; /* path.c; constant once a process runs */
     pid_t stale_pid; /* kill() says ESRCH for it: left by a dead host (runtime/lock.c); 0: none */
-    uid_t uid;       /* what processes are told they run as */
+    /*
+     * The runtime's, NULL: none.  A process is about to make ./postmaster.pid: returned is what
+     * holds the lock of the directory and is closed when the process has ended, or -errno, which
+     * is open()'s.  Not `makes`: the same process opens it again to write.
+     */
+    int (*lock_file)(struct kernel *k, int dir, bool makes);
+    uid_t uid; /* what processes are told they run as */
     gid_t gid;
     uid_t real_uid;
     mode_t host_umask;

@@ -103,6 +103,8 @@ static void release(struct proc *p)
 {
     shm_exit(p);
     fds_close_all(p);
+    if (p->lock_fd >= 0)
+        close(p->lock_fd);
     cwd_put(p->cwd);
     cwd_put(p->first_cwd);
     p->cwd = p->first_cwd = NULL;
@@ -472,6 +474,7 @@ static struct proc *proc_new(struct kernel *k, struct proc *parent, bool shows_h
         return NULL;
     p->kernel = k;
     p->parent = parent;
+    p->lock_fd = -1;
     pthread_mutex_init(&p->fd_lock, NULL);
     carrier_sigmask(&mask);
     pthread_attr_init(&attr);

@@ -62,10 +62,13 @@ static bool read_pidfile(const char *dir, struct pidfile *out)
             out->holder.port = atoi(line);
         if (n == 5)
             strcpy(out->holder.socket_dir, line);
+        if (n == 6)
+            out->holder.on_tcp = *line;
         if (n == 7 && sscanf(line, "%lu %d", &key, &out->shmid) != 2)
             out->shmid = -1;
     }
     fclose(f);
+    out->pid = abs(out->pid); /* negative: of the single-user mode */
     out->holder.pid = out->pid;
     return out->pid > 0;
 }
@@ -148,7 +151,8 @@ int lock_holder(const char *dir, struct holder *out, struct calf_error *err)
     close(fd);
     if (read_pidfile(dir, &pf) && (held || is_stock_server(&pf))) {
         *out = pf.holder;
-        out->stock = !held;
+        out->stock = !held || ((out->on_tcp || out->socket_dir[0]) &&
+                               strcmp(out->socket_dir, "@" INBOX_DIR) != 0);
         return 1;
     }
     return held;

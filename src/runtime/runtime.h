@@ -51,8 +51,9 @@ int lock_directory(const char *dir, pid_t *stale, struct calf_error *err);
 void unlock_directory(int fd); /* and closes it; negative ones pass */
 
 struct holder {
-    pid_t pid; /* 0: it is just starting */
-    bool stock;
+    pid_t pid;  /* 0: it is just starting */
+    bool stock; /* it listens itself: a stock server, or `calf postgres` */
+    bool on_tcp;
     long long since; /* seconds since 1970 */
     int port;        /* these two: of the socket that PostgreSQL made itself */
     char socket_dir[PATH_MAX];

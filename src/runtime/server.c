@@ -104,6 +104,57 @@ bool environment_adds(const char *name)
     return false;
 }
 
+/* postmaster.opts, by which pg_ctl starts the server again, names the image, which only is inside.
+ * Where the calf command carries it, that is the program to start. */
+static void name_command(int dir)
+{
+    char text[16384], self[PATH_MAX], image[PATH_MAX + 16];
+    int fd = openat(dir, "postmaster.opts", O_RDWR | O_CLOEXEC);
+    ssize_t size = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+    if (size > 0 && realpath("/proc/self/exe", self)) {
+        text[size] = '\0';
+        snprintf(image, sizeof(image), "%s/bin/postgres", self);
+        if (strncmp(text, image, strlen(image)) == 0 && ftruncate(fd, 0) == 0 &&
+            lseek(fd, 0, SEEK_SET) == 0)
+            dprintf(fd, "%s \"postgres\"%s", self, text + strlen(image));
+    }
+    if (fd >= 0)
+        close(fd);
+}
+
+/*
+ * A postgres that was not started by server_start(), by calf_run() or by pg_rewind for instance,
+ * holds the directory as well from when it makes its lock file.  Where somebody else does, that
+ * file usually says so, and PostgreSQL then says it best.  Not so while the other is just starting,
+ * and when it is this process, whose pid PostgreSQL would take for its own.
+ */
+static int lock_file(struct kernel *k, int dir, bool makes)
+{
+    char path[64];
+    struct calf_error err = {CALF_OK, ""};
+    struct holder holder;
+    pid_t stale;
+    int fd;
+
+    if (!makes) {
+        name_command(dir);
+        return 0;
+    }
+    snprintf(path, sizeof(path), "/proc/self/fd/%d", dir);
+    fd = lock_directory(path, &stale, &err);
+    if (fd >= 0) {
+        k->stale_pid = stale;
+        return fd;
+    }
+    if (err.code != CALF_HELD)
+        return -EEXIST;
+    return lock_holder(path, &holder, &err) == 1 && holder.pid > 0 && holder.pid != getpid() &&
+                   (kill(holder.pid, 0) == 0 || errno == EPERM)
+               ? -EEXIST
+               : -EBUSY;
+}
+
 static void make_environment(struct server *s, const char *superuser)
 {
     int n = 0;
@@ -409,6 +460,7 @@ failed:
 struct server *server_none(const struct install *in, struct calf_error *err)
 {
     struct server *s = calloc(1, sizeof(*s));
+    const char *extensions = getenv("CALF_EXTENSION_PATH");
     int n = 0;
 
     if (!s) {
@@ -421,8 +473,13 @@ struct server *server_none(const struct install *in, struct calf_error *err)
         server_release(s);
         return NULL;
     }
+    s->kernel->lock_file = lock_file;
     for (char **e = host_environ(); *e && n < ENV_MAX - 1; e++)
         s->env[n++] = *e;
+    if (extensions && extensions_bind(s->kernel, in, extensions, err) < 0) {
+        server_release(s);
+        return NULL;
+    }
     return s;
 }
 
@@ -481,7 +538,8 @@ const char *server_directory(const struct server *s)
 
 pid_t server_run(struct server *s, char *const argv[], const int fds[3], struct calf_error *err)
 {
-    return start_program(s, argv, fds, false, err);
+    return start_program(s, argv, fds, s->kernel->lock_file && strcmp(argv[0], "postgres") == 0,
+                         err);
 }
 
 int server_run_wait(struct server *s, pid_t pid)

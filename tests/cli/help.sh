@@ -38,7 +38,7 @@ one_line() { # CODE WORDS COMMAND...
 usage() {
     local c
     for c in $commands; do
-        case $c in psql | run) continue ;; esac
+        case $c in psql | run | postgres) continue ;; esac
         one_line 2 --dance calf "$c" --dance
         one_line 2 'unexpected argument x' calf "$c" a x x
     done
