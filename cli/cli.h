@@ -49,6 +49,10 @@ enum option_id {
     OPTION_JOBS,
     OPTION_CLEAN,
     OPTION_KEEP_GOING,
+    OPTION_OLD_BIN,
+    OPTION_OLD_CALF,
+    OPTION_KEEP_OLD,
+    OPTION_CHECK,
     OPTION_COUNT,
 };
 
@@ -233,6 +237,7 @@ int command_postgres(struct call *c);
 int command_dump(struct call *c);
 int command_restore(struct call *c);
 int command_backup(struct call *c); /* clone as well */
+int command_upgrade(struct call *c);
 int command_help(struct call *c);
 
 #endif

@@ -92,6 +92,14 @@ static const struct option_row restore_options[] = {
     HELP,
     END};
 static const struct option_row backup_options[] = {SETTING, LOG, EXTENSIONS, HELP, END};
+static const struct option_row upgrade_options[] = {
+    {OPTION_CHECK, "check", 'n', NULL, "only say whether it can be done; nothing is changed"},
+    {OPTION_KEEP_OLD, "keep-old", 0, "DIR", "the name of the old directory afterwards; DIR.pg15"},
+    {OPTION_OLD_BIN, "old-bin", 0, "DIR", "where postgres of the old version is"},
+    {OPTION_OLD_CALF, "old-calf", 0, "FILE", "instead: a calf of the old version"},
+    EXTENSIONS,
+    HELP,
+    END};
 static const struct option_row doctor_options[] = {
     {OPTION_QUICK, "quick", 'q', NULL, "do not read all pages for their checksums"},
     {OPTION_OPEN, "open", 'o', NULL, "open DIR when it is closed, and look inside"},
@@ -196,6 +204,22 @@ const struct command commands[] = {
      "XFS), the clone of a closed directory shares the blocks of the original.\n"
      "  calf clone ./demo ./experiment",
      backup_options, 2, command_backup},
+    {"upgrade", "DIR", "make DIR, of an older PostgreSQL, one of this version's",
+     "Everything is dumped and restored by this version's programs: roles and their passwords, all "
+     "databases with their settings, encodings and locales, grants, large objects, comments. "
+     "postgresql.conf, pg_hba.conf and what else you have in DIR come along; settings that this "
+     "version refuses are commented out and named. Statistics are made anew. Extensions get the "
+     "version that is here; one that is missing is named before anything begins. Not taken along "
+     "are replication slots; subscriptions are disabled until you enable them.\n"
+     "DIR becomes the new one when it is complete and on disk, in one step; until then, whatever "
+     "happens, it is the old one. The old one is kept beside it, under a name that is printed: it "
+     "is yours to remove. There must be room for both. Nobody may have DIR open meanwhile.\n"
+     "The old version has to be here to read DIR: another calf (calf15 beside this one or in "
+     "PATH), or PostgreSQL's own programs (apt-get install postgresql-15).\n"
+     "  calf upgrade ./demo --check\n"
+     "  calf upgrade ./demo\n"
+     "  calf upgrade ./demo --old-bin /usr/lib/postgresql/15/bin --keep-old ./demo.before",
+     upgrade_options, 1, command_upgrade},
     {"doctor", "[DIR]", "whether all is well with DIR and with this system",
      "One line for each thing that was looked at: ok, warning or problem, with what to do. Nothing "
      "is changed: a closed directory stays closed, one that crashed is not recovered, unless "

@@ -25,7 +25,7 @@ case ${1-} in
     '')  packages+=(clang clang-format openssl zstd # the tests of tidiness, of TLS, of packages, of users of libpq
                     cmake strace dpkg-dev
                     groff zsh fish                 # of the man page and the completions
-                    postgresql-client-15 python3-psycopg2 python3-psycopg python3-pytest libdbd-pg-perl ruby-pg php-cli php-pgsql
+                    postgresql-client-15 postgresql-15 python3-psycopg2 python3-psycopg python3-pytest libdbd-pg-perl ruby-pg php-cli php-pgsql
                     libpq-dev python3-asyncpg python3-sqlalchemy python3-django libpostgresql-jdbc-java) ;;
     *)   packages=("$@") ;;
 esac
@@ -71,7 +71,14 @@ fi
 echo "deps: installing ${missing[*]}"
 apt=("${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -qq -o DPkg::Lock::Timeout=120)
 log=$(mktemp)
-trap 'rm -f "$log"' EXIT
+cleanup=()
+trap 'rm -f "$log"; "${cleanup[@]}"' EXIT
+if [[ " ${missing[*]} " = *' postgresql-15 '* ]]; then # which would make a cluster and start it
+    cluster=/etc/postgresql-common/createcluster.d/calf.conf
+    "${as_root[@]}" mkdir -p "${cluster%/*}"
+    echo 'create_main_cluster = false' | "${as_root[@]}" tee $cluster >/dev/null
+    cleanup=("${as_root[@]}" rm -f $cluster)
+fi
 if ! { "${apt[@]}" update &&
        "${apt[@]}" install -y --no-install-recommends "${missing[@]}"; } >"$log" 2>&1 </dev/null; then
     tail -n 20 "$log" >&2

@@ -56,6 +56,8 @@ if [ "${1-}" = --all ]; then
     done
     suite 'pg15 debs' tests/pg/debs.sh
     suite 'all faults' tests/faults/run.sh --all
+    suite 'upgrade 15' env CALF_KILL_TIMES=20 tests/cli/run.sh upgrade
+    suite 'upgrade calf15' env CALF_OLD=build/calf15 CALF_KILL_TIMES=20 tests/cli/run.sh upgrade
 fi
 
 [ ${#broken[@]} = 0 ] || echo "failed: ${broken[*]}; the logs are in build/tests"

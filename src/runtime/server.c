@@ -61,10 +61,16 @@ enum found server_look(const char *dir, int major, struct calf_error *err)
     fclose(f);
     version[strcspn(version, "\n")] = '\0';
     if (atoi(version) != major) {
-        fail(err, CALF_MAJOR,
-             "%s was made by PostgreSQL %s, and this calf has PostgreSQL %d; open it with a "
-             "calf of that version, or dump and restore it",
-             dir, version, major);
+        if (atoi(version) > major)
+            fail(err, CALF_MAJOR,
+                 "%s was made by PostgreSQL %s, and this calf has PostgreSQL %d; open it with a "
+                 "calf of that version",
+                 dir, version, major);
+        else
+            fail(err, CALF_MAJOR,
+                 "%s was made by PostgreSQL %s, and this calf has PostgreSQL %d; \"calf upgrade "
+                 "%s\" makes it one of %d",
+                 dir, version, major, dir, major);
         return FOUND_ERROR;
     }
     if (access(dir, W_OK) < 0) {
