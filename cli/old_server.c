@@ -118,15 +118,18 @@ static int write_text(const char *path, const char *text)
     return wrote ? 0 : refuse("cannot write %s: %s", path, strerror(errno));
 }
 
-/* In /tmp: the path of a socket has at most 107 bytes. */
+/* In $TMPDIR, unless that is long: the path of a socket has at most 107 bytes. */
 static int make_private(struct old_server *o, uid_t owner)
 {
+    const char *tmp = getenv("TMPDIR");
     char conf[96];
 
-    strcpy(o->private, "/tmp/calf-upgrade.XXXXXX");
+    snprintf(o->private, sizeof(o->private), "%s/calf-upgrade.XXXXXX",
+             tmp && *tmp == '/' && strlen(tmp) < 40 ? tmp : "/tmp");
     if (!mkdtemp(o->private)) {
+        refuse("cannot make the directory %s: %s", o->private, strerror(errno));
         o->private[0] = '\0';
-        return refuse("cannot make a directory in /tmp: %s", strerror(errno));
+        return 1;
     }
     snprintf(o->hba, sizeof(o->hba), "%s/hba", o->private);
     snprintf(conf, sizeof(conf), "%s/conf", o->private);
