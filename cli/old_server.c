@@ -153,11 +153,13 @@ static bool write_map(const char *path, const char *fmt, unsigned inside, unsign
 /* In the child of root: another user, or root under another number. */
 static bool become_ordinary(const struct stat *st)
 {
+    gid_t group = getegid(); /* in a new name space it has none */
+
     if (st->st_uid != 0)
         return setgroups(0, NULL) == 0 && setgid(st->st_gid) == 0 && setuid(st->st_uid) == 0;
     return unshare(CLONE_NEWUSER) == 0 && write_map("/proc/self/setgroups", "deny", 0, 0) &&
            write_map("/proc/self/uid_map", "%u %u 1", 1, 0) &&
-           write_map("/proc/self/gid_map", "%u %u 1", 1, getegid());
+           write_map("/proc/self/gid_map", "%u %u 1", 1, group);
 }
 
 static void run_in_child(const struct old_server *o, char *const argv[], const struct stat *st)

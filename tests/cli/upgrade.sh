@@ -271,6 +271,38 @@ with_version() {
 }
 check 'refusals change nothing' refusals
 
+# Another superuser, a directory that was not closed and (as Debian has it) without postgresql.conf, which
+# belongs to root where these tests run as root; and an extension that is missing.
+strange() {
+    [ -z "$old_calf" ] || return 0
+    rm -rf data data.*
+    mkdir data
+    give_away data
+    "${as_user[@]}" $deb/initdb -D data -U 'own er' --locale=C.UTF-8 --auth=trust -N
+    PGUSER='own er' old_server data
+    PGUSER='own er' old psql -Xq -c 'create role postgres superuser login' -c 'create extension adminpack' \
+        -c 'create table t as select generate_series(1, 1000) g'
+    kill -KILL $old_pid
+    until_true no_postgres
+    mine data
+    mv data/postgresql.conf conf
+    refused_in 'does not have the extension adminpack (in the database postgres)' calf upgrade data "${how[@]}"
+    mv conf data/postgresql.conf
+    give_away data
+    old_server data
+    old psql -Xqc 'drop extension adminpack'
+    end_old
+    rm data/postgresql.conf
+    mine data
+    calf upgrade data "${how[@]}"
+    start_server data
+    is 'select count(*) from t' 1000
+    is 'select rolname from pg_authid where oid = 10' 'own er'
+    stop_server
+}
+no_postgres() { ! old pg_isready -q && [ -z "$(ps -o pid= --ppid "$old_pid")" ]; }
+check 'another superuser, a crash, no postgresql.conf, an owner root, an extension that is missing' strange
+
 interrupted() {
     local signal
     fresh
