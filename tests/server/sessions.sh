@@ -80,13 +80,16 @@ check '100 sessions write to many tables and to temporary ones' writes_many
 too_many() {
     : >"$log"
     until_sql "select count(*) from pg_stat_activity where backend_type = 'client backend'" 1
-    client pgbench -n -S -c 120 -j 2 -T 5 -P 1 >/dev/null 2>"$scratch/progress" &
+    LD_LIBRARY_PATH=$pgsql/lib "$bin/pgbench" -n -S -c 120 -j 2 -T 600 -P 1 >/dev/null 2>"$scratch/progress" &
     local load=$!
+    trap "kill $load 2>/dev/null || :" EXIT
     until_true grep -q progress: "$scratch/progress" # all are connected; who asks for it takes a place
     fails sql 'select 1' 2>"$scratch/full"
     grep 'too many clients' "$scratch/full"
+    kill $load
     wait $load || :
-    is 'select 1' 1
+    trap - EXIT
+    until_sql 'select 1' 1
     quiet
 }
 check 'the session after the last is refused, and then all is well' too_many
