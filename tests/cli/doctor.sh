@@ -116,7 +116,7 @@ crashed() {
     touch "$scratch/crashed/calf.listen" "$scratch/crashed/.s.PGSQL.5432.lock"
     echo 1 >"$scratch/crashed/.s.PGSQL.5432.lock"
     finds warning state 'not closed in order; it recovers' "$scratch/crashed"
-    says ok leftovers 'postmaster.pid, calf.listen, .s.PGSQL.5432.lock of a process that has ended; calf takes care'
+    says ok leftovers 'postmaster.pid, pg_stat_tmp/calf.listen, .s.PGSQL.5432.lock of a process that has ended; calf takes care'
     says ok checksums 'not checked'
     "$calf" status "$scratch/crashed" | grep -q 'it was not closed in order'
     look=true
